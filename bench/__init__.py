@@ -1,0 +1,1 @@
+"""The harness: data, reference, workers and the campaign that measures them."""

@@ -1,0 +1,230 @@
+"""The interleaved schedule: all cases live at once, measured round by round in random order, over several launches."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bench.machine import Watch
+from bench.records import CaseRecord, Launch, Round, State
+from bench.reference import Reference, error_rate
+from bench.workers import Worker, WorkerError
+from impls.workload import initial_params
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.data import Dataset
+    from impls.registry import Case
+    from impls.workload import Workload
+
+REPEATS = 2  # how often a disturbed round is measured again before its turn is given up
+CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed is contended
+CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured, and on what."""
+
+    workload: Workload
+    dataset: Dataset
+    cpus: tuple[int, ...]
+    iterations: int = 1000
+    rounds: int = 3
+    launches: int = 3
+    seed: int = 0
+    timeout_seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case in a campaign, under a label of its own: the same case can be entered twice, or at two revisions."""
+
+    label: str
+    case: Case
+    python: Path
+    root: Path
+
+
+class Progress(Protocol):
+    """Who is told what happens: a context manager."""
+
+    def __enter__(self) -> object:
+        """Begin to show it."""
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    def start(self, total: int) -> None:
+        """``total`` pieces of work lie ahead."""
+
+    def advance(self, text: str) -> None:
+        """The next piece of work begins: ``text`` says which."""
+
+
+@dataclass
+class Campaign:
+    """Measures ``entries`` side by side; ``enough`` may end it early, judging by the records so far."""
+
+    plan: Plan
+    entries: Sequence[Entry]
+    progress: Progress
+    enough: Callable[[dict[str, CaseRecord]], bool] = lambda _: False
+    records: dict[str, CaseRecord] = field(init=False)
+    interrupted: bool = False
+    wall_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Prepare an empty record for each entry."""
+        self.records = {
+            entry.label: CaseRecord(entry.label, entry.case.implementation.name, entry.case.device)
+            for entry in self.entries
+        }
+        self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
+        self._order = 0
+
+    def run(self) -> None:
+        """Measure everything; Ctrl-C ends it early and keeps what was measured."""
+        plan = self.plan
+        begin = time.perf_counter()
+        self.progress.start(1 + plan.launches * len(self.entries) * (1 + plan.rounds))
+        try:
+            self.progress.advance("the float64 reference")
+            self._initial = initial_params(plan.workload)
+            self._reference = Reference(plan.workload, plan.dataset.train, self._initial)
+            with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
+                for launch in range(plan.launches):
+                    if launch and self.enough(self.records):
+                        break
+                    with ExitStack() as stack:
+                        self._launch(launch, Path(folder), stack)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        self.wall_seconds = time.perf_counter() - begin
+        for record in self.records.values():
+            self._judge(record)
+
+    def _shuffled(self, entries: Sequence[Entry]) -> list[Entry]:
+        return self._random.sample(entries, len(entries))
+
+    def _launch(self, launch: int, folder: Path, stack: ExitStack) -> None:
+        workers: dict[str, Worker] = {}
+        for entry in self._shuffled(self.entries):
+            if self.records[entry.label].state is State.VALID:
+                self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
+                with self._guarded(entry):
+                    self._start(entry, launch, folder, stack, workers)
+                for worker in workers.values():
+                    worker.pause()
+        live = [entry for entry in self.entries if entry.label in workers]
+        for turn in range(self.plan.rounds):
+            for entry in self._shuffled(live):
+                record = self.records[entry.label]
+                if record.state is State.VALID:
+                    self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
+                    with self._guarded(entry):
+                        self._turn(entry, workers[entry.label], launch, turn)
+        for entry in live:
+            if self.records[entry.label].state is State.VALID:
+                with self._guarded(entry):
+                    self._finish(entry, workers[entry.label])
+
+    @contextmanager
+    def _guarded(self, entry: Entry) -> Iterator[None]:
+        """Work on ``entry``: a failure costs it its number, and nobody else."""
+        try:
+            yield
+        except WorkerError as error:
+            self.records[entry.label].give_up(State.FAILED, str(error))
+
+    def _start(self, entry: Entry, launch: int, folder: Path, stack: ExitStack, workers: dict[str, Worker]) -> None:
+        plan, reference = self.plan, self._reference
+        worker = stack.enter_context(
+            Worker(
+                entry.case,
+                entry.python,
+                entry.root,
+                cpus=plan.cpus,
+                folder=folder,
+                timeout_seconds=plan.timeout_seconds,
+            )
+        )
+        import_seconds = worker.load_framework()
+        build_seconds = worker.build(plan.workload, plan.dataset.train, self._initial)
+        first_step_seconds, _, _ = worker.run(1)
+        _, _, losses = worker.run(reference.steps)
+        parity = reference.judge(losses, worker.params())
+        record = self.records[entry.label]
+        record.launches.append(
+            Launch(launch, worker.start_seconds, import_seconds, build_seconds, first_step_seconds, parity.as_dict())
+        )
+        if not parity.verified:
+            record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
+            return
+        workers[entry.label] = worker
+
+    def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int) -> None:
+        rounds = self.records[entry.label].rounds
+        worker.resume()
+        for attempt in range(1 + REPEATS):
+            watch = Watch(worker.pid, self.plan.cpus)
+            begin = time.perf_counter()
+            wall_seconds, cpu_seconds, _ = worker.run(self.plan.iterations)
+            harness_seconds = time.perf_counter() - begin
+            load = watch.stop(harness_seconds)
+            rounds.append(
+                Round(
+                    launch=launch,
+                    turn=turn,
+                    attempt=attempt,
+                    order=self._order,
+                    wall_seconds=wall_seconds,
+                    cpu_seconds=cpu_seconds,
+                    harness_seconds=harness_seconds,
+                    waiting_seconds=load.waiting_seconds,
+                    others_seconds=load.others_seconds,
+                    steal_seconds=load.steal_seconds,
+                    disturbance=load.disturbance,
+                )
+            )
+            self._order += 1
+            if not load.disturbance:
+                break
+        worker.pause()
+
+    def _finish(self, entry: Entry, worker: Worker) -> None:
+        """After the last round of a launch: what the network has learned, and what the process looked like."""
+        record = self.records[entry.label]
+        worker.resume()
+        if not record.error_rates:
+            params, dataset = worker.params(), self.plan.dataset
+            splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+            record.error_rates = {name: error_rate(params, split) for name, split in splits.items()}
+        about = worker.about()
+        record.versions, record.thread_pools = about["versions"], about["thread_pools"]
+        record.peak_bytes = max(record.peak_bytes, about["peak_bytes"])
+        worker.pause()
+
+    def _judge(self, record: CaseRecord) -> None:
+        """Take the number from a case whose rounds do not support it."""
+        turns = {(each.launch, each.turn) for each in record.rounds}
+        clean = record.clean_rounds
+        if not turns:
+            record.give_up(State.SKIPPED, "interrupted before its first round")
+        elif len(clean) < CLEAN_SHARE * len(turns):
+            disturbed = [each.disturbance for each in record.rounds if each.disturbance]
+            state = State.THROTTLED if disturbed[-1].startswith("throttled") else State.CONTENDED
+            record.give_up(
+                state, f"{len(turns) - len(clean)} of {len(turns)} turns stayed disturbed; the last: {disturbed[-1]}"
+            )
+        else:
+            threads = len(self.plan.cpus)
+            used = max(each.cpu_seconds / each.wall_seconds for each in clean)
+            if used > CPU_TOLERANCE * threads:
+                record.give_up(State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs where {threads} were given")

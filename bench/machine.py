@@ -1,0 +1,170 @@
+"""What machine this is, which of its CPUs are used, and what else they were doing during a round."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+VARIABLES = ("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "TORCH", "THEANO_", "NVIDIA_", "CUDA_")
+
+
+class BusyError(Exception):
+    """Another campaign is running on this machine."""
+
+
+def choose_cpus(threads: int | None) -> tuple[int, ...]:
+    """Return the CPUs to measure on: one hardware thread of each core first, ``threads`` of them, or every core.
+
+    Raises:
+        ValueError: this process may not use so many.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    cores: dict[str, int] = {}
+    for cpu in allowed:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.setdefault(siblings.read_text(encoding="ascii").strip() if siblings.exists() else str(cpu), cpu)
+    first = sorted(cores.values())
+    ordered = first + [cpu for cpu in allowed if cpu not in first]
+    wanted = len(first) if threads is None else threads
+    if wanted > len(allowed):
+        raise ValueError(
+            f"{wanted} threads need as many CPUs, and this process may use {len(allowed)}; lower --threads"
+        )
+    return tuple(ordered[:wanted])
+
+
+@contextmanager
+def only_campaign(path: Path | None = None) -> Iterator[None]:
+    """Hold the machine's lock: two campaigns side by side would measure each other.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    path = path or Path(tempfile.gettempdir()) / "samenet.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise BusyError(
+                f"another campaign (process {lock.read().strip() or 'unknown'}) is measuring; wait for its end"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the measured CPUs did besides the worker, over one round; all in CPU seconds.
+
+    ``waiting_seconds``: the worker's threads stood in a run queue, ready, while something else had their CPU.
+    ``others_seconds``: work of processes other than the worker. ``steal_seconds``: taken by the hypervisor.
+    ``throttles``: thermal throttling events, where the machine counts them.
+    """
+
+    wall_seconds: float
+    waiting_seconds: float
+    others_seconds: float
+    steal_seconds: float
+    throttles: int
+    cpus: int
+
+    # Quiet rounds here wait 0.2 to 1.4 % of their wall time, a neighbour with 5 % of each CPU makes it 7 to 10 %.
+    WAITING_SHARE = 0.03
+    # The kernel counts these two in ticks of 10 ms.
+    OTHERS_SHARE = 0.02
+    STEAL_SHARE = 0.02
+    TICK_SECONDS = 0.01
+
+    @property
+    def disturbance(self) -> str:
+        """Why the round does not count, or "" where it does."""
+        wall = self.wall_seconds
+        if self.throttles:
+            return f"throttled {self.throttles} times"
+        busy = self.others_seconds > self.OTHERS_SHARE * wall + 2 * self.TICK_SECONDS
+        if self.waiting_seconds > self.WAITING_SHARE * wall and busy:
+            return f"other processes held its CPUs for {100 * self.waiting_seconds / wall:.0f} % of the time"
+        if self.steal_seconds > self.STEAL_SHARE * wall * self.cpus + 2 * self.TICK_SECONDS:
+            return f"the hypervisor took {100 * self.steal_seconds / wall / self.cpus:.0f} % of its CPUs"
+        return ""
+
+
+class Watch:
+    """Reads a worker's and the machine's counters at the start of a round; ``stop`` gives the difference."""
+
+    def __init__(self, pid: int, cpus: Sequence[int]) -> None:
+        """Start watching process ``pid`` on ``cpus``."""
+        self._pid, self._cpus = pid, cpus
+        self._start = self._read()
+
+    def _read(self) -> tuple[float, float, float, float, int]:
+        running = waiting = 0
+        for path in Path(f"/proc/{self._pid}/task").glob("*/schedstat"):
+            try:
+                ran, waited, _ = path.read_text(encoding="ascii").split()
+            except OSError:  # the thread has ended since
+                continue
+            running, waiting = running + int(ran), waiting + int(waited)
+        lines = (line.split() for line in Path("/proc/stat").read_text(encoding="ascii").splitlines())
+        ticks = {name: [int(count) for count in counts] for name, *counts in lines if name.startswith("cpu")}
+        busy = steal = 0
+        for cpu in self._cpus:
+            user, nice, system, _idle, _iowait, irq, softirq, stolen, *_ = ticks[f"cpu{cpu}"]
+            busy, steal = busy + user + nice + system + irq + softirq, steal + stolen
+        counts = (Path(f"/sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count") for cpu in self._cpus)
+        throttles = sum(int(path.read_text(encoding="ascii")) for path in counts if path.exists())
+        hertz = os.sysconf("SC_CLK_TCK")
+        return running / 1e9, waiting / 1e9, busy / hertz, steal / hertz, throttles
+
+    def stop(self, wall_seconds: float) -> Load:
+        """Return what has happened since the start, over a round of ``wall_seconds``."""
+        ran, waited, busy, steal, throttles = (
+            end - start for end, start in zip(self._read(), self._start, strict=True)
+        )
+        return Load(wall_seconds, waited, max(0.0, busy - ran), steal, int(throttles), len(self._cpus))
+
+
+def record(cpus: Sequence[int]) -> dict[str, Any]:
+    """Return what a reader must know of this machine, with a fingerprint of its hardware.
+
+    The fingerprint covers CPU model, CPUs used, memory and architecture: what has to be equal before two runs may be
+    compared.
+    """
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    cpuinfo = {name.strip(): value.strip() for name, value in fields.items()}
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    hardware = {
+        "cpu": cpuinfo.get("model name", platform.processor()),
+        "architecture": platform.machine(),
+        "cpus_present": psutil.cpu_count() or 0,
+        "cpus_used": len(cpus),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+    }
+    text = json.dumps(hardware, sort_keys=True)
+    return {
+        "hardware": hardware,
+        "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:12],
+        "cpus": list(cpus),
+        "virtualised": "hypervisor" in cpuinfo.get("flags", "").split(),
+        "governor": governor.read_text(encoding="ascii").strip() if governor.exists() else "not told",
+        "system": platform.platform(),
+        "load_average": psutil.getloadavg()[0],
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
+    }

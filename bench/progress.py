@@ -1,0 +1,64 @@
+"""Shows what runs, how far it is and what is left, on a terminal and in a log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich import progress
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+LOG_SECONDS = 30.0  # a log gets a line no more often than this
+
+
+class Display:
+    """A bar with the time left on a terminal, a line now and then elsewhere; a context manager."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to ``stream``, which must be the terminal itself: pytest captures standard output."""
+        self._console = Console(file=stream)
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left:"),
+            progress.TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+            refresh_per_second=1,  # the display may not take CPU from what is measured
+        )
+        self._task: progress.TaskID | None = None
+        self._done = self._total = 0
+        self._begin = self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._console.line()
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Clear the bar."""
+        self._bar.stop()
+
+    def start(self, total: int) -> None:
+        """``total`` pieces of work lie ahead."""
+        self._total = total
+        self._task = self._bar.add_task("", total=total)
+
+    def advance(self, text: str) -> None:
+        """The next piece of work begins: ``text`` says which."""
+        if self._task is not None:
+            self._bar.update(self._task, description=text, completed=self._done)
+        now = time.monotonic()
+        if not self._console.is_terminal and (now - self._last > LOG_SECONDS or not self._done):
+            elapsed = now - self._begin
+            left = f", about {elapsed / self._done * (self._total - self._done):.0f} s left" if self._done else ""
+            self._console.print(f"{self._done}/{self._total} {text} ({elapsed:.0f} s{left})", highlight=False)
+            self._last = now
+        self._done += 1

@@ -1,0 +1,35 @@
+"""The protocol "iterations": how long a round of minibatch updates takes, for every case of this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from impls.registry import Case
+
+
+def test_iterations(
+    case: Case,
+    measured: Callable[[Case], dict[str, Any]],
+    benchmark: BenchmarkFixture,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Hand the case's rounds, as its worker timed them, to pytest-benchmark; or fail with the case's reason."""
+    record = measured(case)
+    benchmark.extra_info.update(record)
+    benchmark.group = f"{record['iterations']} iterations of workload {record['fingerprint']}"
+    if record["state"] == "skipped":
+        pytest.skip(record["reason"])
+    if record["state"] != "valid":
+        # Entered without a duration and marked: the run is saved with the reason in it, and with no figure.
+        benchmark.has_error = True
+        benchmark.pedantic(pytest.fail, args=(f"{record['state']}: {record['reason']}",), kwargs={"pytrace": False})
+    clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
+    clock.durations = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
+    benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))

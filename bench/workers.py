@@ -1,0 +1,201 @@
+"""Start, pin, pause, talk to, time out and bury the worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import shlex
+import signal
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self
+
+import execnet
+import numpy as np
+import psutil
+import threadpoolctl
+
+from impls.interface import Params
+from impls.worker import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bench.data import Split
+    from impls.interface import Float32
+    from impls.registry import Case
+    from impls.workload import Workload
+
+# Every library that has a thread setting gets the same one, and affinity holds those that have none (XLA).
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+# Runs first in the worker, before numpy or a framework can start a thread. Affinity is set on each thread that execnet
+# has started; later ones inherit it. The death signal buries a worker whose harness was killed, even a paused one.
+BOOTSTRAP = """
+import ctypes, faulthandler, os, signal, sys
+root, cpus, environment, log = channel.receive()
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+faulthandler.enable(2)
+os.environ.update(environment)
+for thread in os.listdir("/proc/self/task"):
+    os.sched_setaffinity(int(thread), cpus)
+sys.path.insert(0, root)
+channel.send(os.getpid())
+from impls import worker
+worker.serve(channel)
+"""
+
+
+class WorkerError(Exception):
+    """A worker could not do its work; the message says which, why and, where that is known, what to do."""
+
+
+class Worker:
+    """One process that trains one case, in the interpreter of its framework; a context manager that buries it."""
+
+    def __init__(
+        self,
+        case: Case,
+        python: Path,
+        root: Path,
+        *,
+        cpus: Sequence[int],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float = 300.0,
+    ) -> None:
+        """Start ``python`` on ``cpus`` with the implementations below ``root``; ``folder`` takes its cache and log.
+
+        Raises:
+            WorkerError: the interpreter does not start.
+        """
+        self.case, self.cpus = case, tuple(cpus)
+        self._timeout_seconds = timeout_seconds
+        self._log = folder / f"{case.id}-{time.monotonic_ns()}.log"
+        settings = dict.fromkeys(THREAD_VARIABLES, str(len(cpus)))
+        # One compile cache a campaign: its first launch pays for compiling, and no earlier campaign can pay for it.
+        settings |= {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TRITON_CACHE_DIR": str(folder / "triton")}
+        theano = os.environ.get("THEANO_FLAGS")
+        settings["THEANO_FLAGS"] = ",".join(filter(None, (f"base_compiledir={folder / 'theano'}", theano)))
+        settings |= {"JAX_PLATFORMS": case.device.partition(":")[0], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        settings |= environment or {}
+
+        start = time.perf_counter()
+        self._group = execnet.Group()
+        try:
+            gateway = self._group.makegateway(f"popen//python={shlex.quote(str(python))}")
+            self._channel = gateway.remote_exec(BOOTSTRAP)
+            self._channel.send((str(root), list(cpus), settings, str(self._log)))
+            self.pid = int(self._receive("start"))
+        except (OSError, AssertionError) as error:  # execnet asserts that the new interpreter answered
+            self._group.terminate(timeout=1)
+            raise WorkerError(
+                f"{python} does not start: {error}; give another with --python {case.implementation.environment}=PATH"
+            ) from error
+        self.start_seconds = time.perf_counter() - start
+
+    def __enter__(self) -> Self:
+        """Return the worker itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the process: it holds nothing that is worth a farewell."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._group.terminate(timeout=1)
+
+    def _ended(self) -> str:
+        """Say how the process ended, with the last line that it wrote."""
+        try:
+            code = psutil.Process(self.pid).wait(timeout=5) if hasattr(self, "pid") else None
+        except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+            code = None
+        how = "went away" if code is None else f"ended with exit code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        written = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        return f"{how}; its log begins: {written[0]}" if written else how
+
+    def _receive(self, request: str) -> Any:  # noqa: ANN401  # whatever the request answers
+        try:
+            return self._channel.receive(self._timeout_seconds)
+        except self._channel.TimeoutError:
+            self.__exit__()  # it must not run on beside the others
+            raise WorkerError(
+                f"{self.case.id} did not finish {request} in {self._timeout_seconds:g} s; raise --timeout"
+            ) from None
+        except self._channel.RemoteError as error:
+            lines = str(error.formatted).strip().splitlines()
+            raise WorkerError(f"{self.case.id} failed in {request}: {lines[-1]}") from error
+        except (EOFError, OSError):
+            raise WorkerError(f"{self.case.id} {self._ended()} during {request}") from None
+
+    def _ask(self, request: str, **arguments: object) -> Any:  # noqa: ANN401  # whatever the request answers
+        try:
+            self._channel.send((request, arguments))
+        except OSError:
+            raise WorkerError(f"{self.case.id} {self._ended()} before {request}") from None
+        return self._receive(request)
+
+    def load_framework(self) -> float:
+        """Import the implementation and its framework; returns the seconds that it took."""
+        return float(self._ask("load_framework", trainer=self.case.implementation.trainer)["import_seconds"])
+
+    def build(self, workload: Workload, train: Split, initial: Params) -> float:
+        """Make the trainer on the whole minibatches of ``train``; returns the seconds that its constructor took."""
+        rows = len(train.labels) // workload.batch_size * workload.batch_size
+        reply = self._ask(
+            "build",
+            workload=asdict(workload),
+            images=pack(train.images[:rows]),
+            labels=pack(train.labels[:rows]),
+            initial=[pack(value) for value in initial],
+            device=self.case.device,
+        )
+        return float(reply["build_seconds"])
+
+    def run(self, steps: int) -> tuple[float, float, Float32]:
+        """Train ``steps`` updates from the initial weights; returns wall seconds, CPU seconds and the losses.
+
+        Raises:
+            WorkerError: the worker failed, or a loss is not finite or missing.
+        """
+        reply = self._ask("run", steps=steps)
+        losses = unpack(reply["losses"])
+        if losses.shape != (steps,):
+            raise WorkerError(f"{self.case.id} returned {losses.shape} losses for {steps} steps")
+        if not np.isfinite(losses).all():
+            first = int(np.flatnonzero(~np.isfinite(losses))[0])
+            raise WorkerError(f"{self.case.id}: the loss of step {first} is {losses[first]}; lower learning_rate")
+        return float(reply["wall_seconds"]), float(reply["cpu_seconds"]), losses
+
+    def params(self) -> Params:
+        """Return the weights after the last ``run``."""
+        return Params(*map(unpack, self._ask("params")))
+
+    def about(self) -> dict[str, Any]:
+        """Return versions, BLAS and thread pools in use, and the peak of the worker's memory in bytes."""
+        distributions = [distribution for _, distribution in self.case.implementation.packages]
+        about = self._ask("about", distributions=distributions)
+        return dict(about | self._ask("thread_pools", text=inspect.getsource(threadpoolctl)))
+
+    def pause(self) -> None:
+        """Stop every thread of the process, so that it can take no CPU from the one that is measured."""
+        with contextlib.suppress(ProcessLookupError):  # a dead worker is found out by the next request
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)

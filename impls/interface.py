@@ -1,0 +1,66 @@
+"""What an implementation must do, and the arrays that it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from impls.workload import Workload
+
+    Float32 = npt.NDArray[np.float32]
+    Int32 = npt.NDArray[np.int32]
+
+
+class Params(NamedTuple):
+    """The weights of the network, float32, C order, in host memory.
+
+    ``w1`` (inputs, hidden), ``b1`` (hidden,), ``w2`` (hidden, classes), ``b2`` (classes,).
+    """
+
+    w1: Float32
+    b1: Float32
+    w2: Float32
+    b2: Float32
+
+
+class Batches(NamedTuple):
+    """The training set, cut to whole minibatches: minibatch ``k`` is the ``k``-th run of ``batch_size`` rows.
+
+    ``images`` (rows, inputs) float32 in [0, 1); ``labels`` (rows,) int32.
+    """
+
+    images: Float32
+    labels: Int32
+    batch_size: int
+
+    def __len__(self) -> int:
+        """Return the number of minibatches."""
+        return len(self.labels) // self.batch_size
+
+
+class Trainer(ABC):
+    """One network and its SGD on one device. Final subclasses; none reads a clock."""
+
+    @abstractmethod
+    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+        """Build the graph and put the training set on the device, once."""
+
+    @abstractmethod
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+
+    @abstractmethod
+    def run(self, steps: int) -> Float32:
+        """Do ``steps`` updates from minibatch 0 on, in order, wrapping around.
+
+        Returns the loss of each step before its update, shape (steps,), in host memory, and returns only when
+        every update has finished.
+        """
+
+    @abstractmethod
+    def params(self) -> Params:
+        """Return a host copy of the weights."""

@@ -1,0 +1,93 @@
+"""The network in theano-pymc: one function with updates and givens over shared variables, as in the book."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import scipy
+
+from impls.interface import Batches, Params, Trainer
+
+if TYPE_CHECKING:
+    from impls.interface import Float32
+    from impls.workload import Workload
+
+
+def blas_flags() -> str:
+    """Return the linker flags for the OpenBLAS inside scipy's wheel, or "" where there is none.
+
+    Theano asks numpy's distutils for them, and numpy's wheels have not told since 1.20 or so: without these flags it
+    takes its own slow loops and says so only in a log line.
+    """
+    folder = Path(scipy.__file__).parent.parent / "scipy.libs"
+    libraries = sorted(folder.glob("libopenblas*.so"))
+    return f"-L{folder} -l:{libraries[0].name}" if libraries else ""
+
+
+# Theano reads its settings once, at import; what the user has set comes last and wins.
+os.environ["THEANO_FLAGS"] = ",".join(
+    filter(None, ("floatX=float32", f"blas__ldflags={blas_flags()}", os.environ.get("THEANO_FLAGS")))
+)
+
+import theano  # noqa: E402  # after its settings
+import theano.tensor as T  # noqa: E402, N812  # the name that all of Theano's documentation uses
+
+
+@final
+class TheanoTrainer(Trainer):
+    """What the book's readers write."""
+
+    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+        """Build the graph over shared variables and compile it; ``device`` can only be the CPU.
+
+        Raises:
+            RuntimeError: there is no C++ compiler, or the matrix products would not go to BLAS.
+        """
+        del device
+        if not theano.config.cxx:
+            raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
+        self._batches = len(data)
+        images = theano.shared(data.images, borrow=True)
+        labels = theano.shared(data.labels, borrow=True)
+        sizes = (
+            (workload.inputs, workload.hidden),
+            workload.hidden,
+            (workload.hidden, workload.classes),
+            workload.classes,
+        )
+        self._params = [theano.shared(np.zeros(size, np.float32)) for size in sizes]
+        w1, b1, w2, b2 = self._params
+
+        k, x, y = T.lscalar("k"), T.matrix("x"), T.ivector("y")
+        hidden = T.tanh(T.dot(x, w1) + b1)
+        probabilities = T.nnet.softmax(T.dot(hidden, w2) + b2)
+        cost = -T.mean(T.log(probabilities)[T.arange(y.shape[0]), y])
+        rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
+        rows = slice(k * data.batch_size, (k + 1) * data.batch_size)
+        self._step = theano.function(
+            [k],
+            cost,
+            updates=[(p, p - rate * g) for p, g in zip(self._params, T.grad(cost, self._params), strict=True)],
+            givens={x: images[rows], y: labels[rows]},
+        )
+        nodes = {type(node.op).__name__ for node in self._step.maker.fgraph.apply_nodes}
+        if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
+            raise RuntimeError(
+                f"theano is linked to no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS"
+            )
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        for own, given in zip(self._params, params, strict=True):
+            own.set_value(given)
+
+    def run(self, steps: int) -> Float32:
+        """Do ``steps`` updates; Theano's C code has finished each call when it returns."""
+        return np.array([self._step(step % self._batches) for step in range(steps)], np.float32)
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        return Params(*(value.get_value() for value in self._params))

@@ -1,0 +1,123 @@
+"""Serves one trainer to the harness, from inside the framework's own interpreter; the only clock."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from impls.interface import Batches, Params, Trainer
+from impls.workload import Workload
+
+if TYPE_CHECKING:
+    Packed = tuple[str, tuple[int, ...], bytes]
+
+
+class Channel(Protocol):
+    """The two ends of a worker's connection, as execnet gives them."""
+
+    def send(self, item: object) -> None:
+        """Send builtin types: numbers, strings, bytes and containers of them."""
+
+    def receive(self) -> Any:  # noqa: ANN401  # whatever the other side sent
+        """Wait for what the other side sent."""
+
+
+def pack(array: np.ndarray[Any, Any]) -> Packed:
+    """Return ``array`` as builtin types, which mean the same to every numpy."""
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def unpack(packed: Packed) -> np.ndarray[Any, Any]:
+    """Return the array that ``pack`` was given; it is read-only."""
+    dtype, shape, data = packed
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held.
+
+    From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+class Service:
+    """The requests of the harness, one method each; every reply is made of builtin types."""
+
+    def __init__(self) -> None:
+        """Start without a trainer; ``build`` makes one."""
+        self._trainer: Trainer | None = None
+        self._initial: Params | None = None
+
+    def _live(self) -> tuple[Trainer, Params]:
+        if self._trainer is None or self._initial is None:
+            raise RuntimeError("nothing to run; send build first")
+        return self._trainer, self._initial
+
+    def load_framework(self, trainer: str) -> dict[str, float]:
+        """Import ``trainer`` (``module:class``) and with it the framework."""
+        start = time.perf_counter()
+        module, _, name = trainer.partition(":")
+        self._class: type[Trainer] = getattr(importlib.import_module(module), name)
+        return {"import_seconds": time.perf_counter() - start}
+
+    def build(
+        self, workload: dict[str, Any], images: Packed, labels: Packed, initial: list[Packed], device: str
+    ) -> dict[str, float]:
+        """Make a trainer; ``images`` are uint8 (rows, inputs), scaled here by 1/256, which float32 holds exactly."""
+        self._trainer = None  # a second build must not need memory for two
+        described = Workload(**workload)
+        scaled = unpack(images).astype(np.float32)
+        scaled /= 256
+        data = Batches(scaled, unpack(labels).astype(np.int32), described.batch_size)
+        self._initial = Params(*map(unpack, initial))
+        start = time.perf_counter()
+        self._trainer = self._class(described, data, device)
+        return {"build_seconds": time.perf_counter() - start}
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Time ``steps`` updates from the initial weights: only ``Trainer.run`` is between the two readings."""
+        trainer, initial = self._live()
+        trainer.load(initial)
+        gc.collect()
+        gc.disable()  # as timeit does: a collection would land on whichever round it happens in
+        try:
+            cpu_start, start = time.process_time(), time.perf_counter()
+            losses = trainer.run(steps)
+            end, cpu_end = time.perf_counter(), time.process_time()
+        finally:
+            gc.enable()
+        return {"wall_seconds": end - start, "cpu_seconds": cpu_end - cpu_start, "losses": pack(losses)}
+
+    def params(self) -> list[Packed]:
+        """Return the weights after the last ``run``."""
+        return [pack(value) for value in self._live()[0].params()]
+
+    def about(self, distributions: list[str]) -> dict[str, Any]:
+        """Return versions, and the most memory held so far."""
+        versions = {name: version(name) for name in ["numpy", *distributions]}
+        return {"versions": {"python": sys.version.split()[0], **versions}, "peak_bytes": peak_bytes()}
+
+    def thread_pools(self, text: str) -> dict[str, Any]:
+        """Run the source of threadpoolctl, which this environment need not have, and return what it finds."""
+        module = sys.modules["threadpoolctl"] = ModuleType("threadpoolctl")
+        exec(compile(text, "threadpoolctl", "exec"), module.__dict__)  # noqa: S102  # sent by our own harness
+        return {"thread_pools": module.__dict__["threadpool_info"]()}
+
+
+def serve(channel: Channel) -> None:
+    """Answer requests ``(method, arguments)`` until the harness hangs up; execnet brings tracebacks back."""
+    service = Service()
+    while True:
+        method, arguments = channel.receive()
+        channel.send(getattr(service, method)(**arguments))

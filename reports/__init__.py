@@ -1,0 +1,1 @@
+"""From measured rounds to statistics, tables and verdicts."""

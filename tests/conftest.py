@@ -1,0 +1,93 @@
+"""What the tests share: small data, a real worker for each framework, and the real command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bench.data import Split
+from bench.environments import NoInterpreterError, find_interpreter
+from bench.machine import choose_cpus
+from bench.workers import Worker
+from impls.registry import Case, cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
+
+
+def make_split(rows: int, inputs: int = 784, classes: int = 10, seed: int = 0) -> Split:
+    """Return random images whose ink depends on their label, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows).astype(np.uint8)
+    ink = rng.random((classes, inputs)) < 0.2
+    noise = rng.random((rows, inputs)) < 0.05
+    return Split(((ink[labels] | noise) * rng.integers(1, 256, (rows, inputs))).astype(np.uint8), labels)
+
+
+@pytest.fixture(scope="session", params=cases(), ids=lambda case: case.id)
+def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """Start one worker for each case of the registry, with its framework imported."""
+    case: Case = request.param
+    try:
+        python = find_interpreter(case.implementation, {}, ROOT)
+    except NoInterpreterError as error:
+        pytest.skip(str(error))
+    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=tmp_path_factory.mktemp("worker")) as live:
+        live.load_framework()
+        yield live
+
+
+@pytest.fixture(scope="session")
+def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a small data set in MNIST's format: 1,200 images to train and validate on, 200 to test."""
+    folder = tmp_path_factory.mktemp("idx")
+    for name, rows, seed in (("train", 1200, 1), ("t10k", 200, 2)):
+        split = make_split(rows, seed=seed)
+        write_idx(folder / f"{name}-images-idx3-ubyte.gz", split.images.reshape(-1, 28, 28))
+        write_idx(folder / f"{name}-labels-idx1-ubyte.gz", split.labels)
+    return folder
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write ``array`` (uint8) as IDX, gzip-compressed."""
+    import gzip
+
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+Bench = "Callable[..., subprocess.CompletedProcess[str]]"
+
+
+@pytest.fixture
+def bench(small_mnist: Path, tmp_path: Path) -> Bench:
+    """Return a function that runs ``pytest bench/`` with quick settings; its storage is ``tmp_path``."""
+
+    def run(
+        *options: str, plugins: bool = False, data: Path | None = small_mnist, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider"]
+        command += ["--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100"]
+        command += ["--benchmark-storage", str(tmp_path)] + (["--data", str(data)] if data else [])
+        paths = [str(ROOT / "tests" / "plugin")] if plugins else []
+        paths += [path for path in [os.environ.get("PYTHONPATH", "")] if path]
+        settings = {name: value for name, value in os.environ.items() if name not in {"SAMENET_DATA", "COLUMNS"}}
+        return subprocess.run(
+            [*command, *options],
+            cwd=ROOT,
+            env=settings | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "160"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,196 @@
+"""``pytest bench/`` as its users run it: in a process of its own, with the real frameworks."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    """Return the one run below ``folder``."""
+    (path,) = folder.rglob("*.json")
+    run: dict[str, Any] = json.loads(path.read_text())
+    return run
+
+
+def workers() -> list[psutil.Process]:
+    """Return the worker processes that are alive."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any("sys.stdin.readline" in word for word in process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
+def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
+    """One benchmark a case, its rounds those of the worker, and the record beside it."""
+    result = bench("--benchmark-save=first")
+    assert result.returncode == 0, result.stdout
+    run = saved(tmp_path)
+    benchmarks = {each["name"]: each for each in run["benchmarks"]}
+    for name, each in benchmarks.items():
+        info = each["extra_info"]
+        assert name == f"test_iterations[{info['case']}]"
+        assert info["state"] == "valid"
+        assert info["iterations"] == 20
+        assert info["workload"]["hidden"] == 20
+        assert info["data"]["name"] == "IDX files"
+        assert len(info["data"]["sha256"]) == 64
+        assert set(info["error_rates"]) == {"train", "validation", "test"}
+        assert info["launches"][0]["parity"]["verified"]
+        assert {"start_seconds", "import_seconds", "build_seconds", "first_step_seconds"} < set(info["launches"][0])
+        assert info["peak_bytes"] > 2**20
+        assert info["versions"]["numpy"]
+        clean = [each["wall_seconds"] for each in info["rounds"] if not each["disturbance"]]
+        assert each["stats"]["rounds"] == len(clean)
+        assert each["stats"]["min"] == min(clean)
+        assert each["stats"]["max"] == max(clean)
+        assert "WorkerClock" in each["options"]["timer"]
+    assert {"test_iterations[numpy-cpu]", "test_iterations[torch-cpu]", "test_iterations[jax-cpu]"} <= set(benchmarks)
+    assert run["samenet"]["schema"] == 1
+    assert run["samenet"]["machine"]["fingerprint"]
+
+
+def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
+    """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
+    result = bench("-k", "numpy-cpu or torch-cpu")
+    lines = result.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("book, Theano, CPU"))
+    assert "3096" in lines[first]
+    assert "83,000 updates" in lines[first]
+    assert "355" in lines[first + 1]
+    assert {line.split()[0] for line in lines[first + 2 : first + 4]} == {"numpy-cpu", "torch-cpu"}
+    assert re.search(r"speedup over", result.stdout)
+
+
+def test_stock_pytest_benchmark_reads_the_storage(bench: Bench, tmp_path: Path) -> None:
+    """``pytest-benchmark list`` and ``compare`` work on what was saved."""
+    assert bench("-k", "numpy-cpu", "--benchmark-save=one").returncode == 0
+    command = [Path(sys.executable).parent / "pytest-benchmark", "--storage", tmp_path]
+    listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
+    assert "0001_one.json" in listed.stdout
+    compared = subprocess.run([*command, "compare", "0001"], capture_output=True, text=True, check=True)
+    assert "test_iterations[numpy-cpu]" in compared.stdout
+
+
+def test_selection_happens_before_anything_starts(bench: Bench, tmp_path: Path) -> None:
+    """``-k`` leaves out a case that would hang for ever."""
+    result = bench("-k", "numpy-cpu", "--benchmark-save=one", plugins=True)
+    assert result.returncode == 0
+    assert [each["param"] for each in saved(tmp_path)["benchmarks"]] == ["numpy-cpu"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--iterations", "0"], "'0' is not a whole number of 1 or more"),
+        (["--rounds", "-3"], "'-3' is not a whole number of 1 or more"),
+        (["--threads", "two"], "'two' is not a whole number of 1 or more"),
+        (["--launches", "1.5"], "'1.5' is not a whole number of 1 or more"),
+        (["--timeout", "0"], "'0' is not a positive number of seconds"),
+        (["--threads", "100000"], "lower --threads"),
+        (["--seed", "-1"], "seed is -1; it must be 0 or more"),
+        (["--workload", "depth=3"], "no workload field in 'depth=3'; write field=value with one of: hidden"),
+        (["--workload", "activation=cosine"], "choose one of: tanh"),
+        (["--workload", "batch_size=5000"], "batch_size is 5000; the training set has 1000 images"),
+        (["--data", "/nowhere"], "/nowhere"),
+        (["--python", "tensorflow=/usr/bin/python3"], "names no implementation"),
+        (["--python", "torch=/nowhere/python"], "/nowhere/python is no interpreter"),
+        (["--benchmark-save=x", "--benchmark-storage", "/proc/none"], "give another with --benchmark-storage"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_at_once(bench: Bench, options: list[str], complaint: str) -> None:
+    """The message says what to do, the exit code is pytest's for wrong usage, and nothing was started."""
+    result = bench(*options)
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert complaint in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp_path: Path) -> None:
+    """Crash, hang, import error, NaN, wrong arithmetic, missing interpreter: each has its reason and no figure."""
+    result = bench("-k", "not torch and not jax and not theano", "--benchmark-save=faulty", "--timeout", "5", plugins=True)
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout
+    run = saved(tmp_path)
+    assert sorted(each["param"] for each in run["benchmarks"]) == ["numpy-cpu", "talkative-cpu"]
+    reasons = {each["case"]: f"{each['state']}: {each['reason']}" for each in run["samenet"]["cases_without_number"]}
+    assert "failed: crashing-cpu was killed by SIGSEGV during run" in reasons["crashing-cpu"]
+    assert "failed: hanging-cpu did not finish run in 5 s" in reasons["hanging-cpu"]
+    assert "failed: unimportable-cpu failed in load_framework: ImportError: libmissing" in reasons["unimportable-cpu"]
+    assert "the loss of step 0 is nan" in reasons["diverging-cpu"]
+    assert reasons["forgetful-cpu"].startswith("unverified: forgetful-cpu is not within the tolerance of the float64")
+    assert "b1 is off by 1 " in reasons["forgetful-cpu"]
+    assert reasons["absent-cpu"] == "skipped: no interpreter for absent; run: tox run -e absent"
+    assert all("seconds" not in each for each in run["samenet"]["cases_without_number"])
+    crashed = next(each for each in run["samenet"]["cases_without_number"] if each["case"] == "crashing-cpu")
+    assert len(crashed["rounds"]) == 1  # what was measured before the crash is in the record
+    table = result.stdout[result.stdout.index("book, Theano, GPU") :]
+    for reason in reasons.values():
+        assert reason.split()[0] in table
+    assert "SKIPPED" in bench("-k", "absent", "-rs", plugins=True).stdout
+
+
+def test_an_interpreter_can_be_named(bench: Bench, tmp_path: Path) -> None:
+    """``--python`` decides which interpreter serves a case, and a wrong one is a failed case with its reason."""
+    result = bench("-k", "torch-cpu", "--python", "torch=/usr/bin/python3", "--benchmark-save=one")
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
+    (case,) = saved(tmp_path)["samenet"]["cases_without_number"]
+    assert "torch-cpu failed in" in case["reason"]
+
+
+def test_interruption_keeps_what_was_measured_and_leaves_no_worker(
+    small_mnist: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C in the middle: the rounds so far are saved, the exit code says interrupted, all workers are gone."""
+    command = [sys.executable, "-m", "pytest", "bench/", "-k", "numpy-cpu or jax-cpu", "--data", str(small_mnist)]
+    command += ["--workload", "hidden=20,batch_size=100", "--iterations", "2000", "--rounds", "1000"]
+    command += ["--benchmark-save=cut", "--benchmark-storage", str(tmp_path)]
+    main, other = pty.openpty()  # a real terminal: its Ctrl-C reaches the whole process group, workers included
+    with subprocess.Popen(command, cwd=ROOT, stdin=other, stdout=other, stderr=other, start_new_session=True) as run:
+        os.close(other)
+        shown = ""
+        while "round 5" not in shown:
+            shown += os.read(main, 4096).decode()
+        os.killpg(run.pid, signal.SIGINT)
+        while True:
+            try:
+                shown += os.read(main, 4096).decode()
+            except OSError:  # the other end is closed
+                break
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, shown
+    benchmarks = saved(tmp_path)["benchmarks"]
+    assert [each["param"] for each in benchmarks] == ["numpy-cpu", "jax-cpu"]
+    assert all(each["stats"]["rounds"] >= 2 for each in benchmarks)
+    assert "interrupted" in shown
+    time.sleep(0.5)
+    assert not [process for process in workers() if run.pid in {parent.pid for parent in process.parents()}]
+    assert not [process for process in workers() if process.ppid() == 1]
+
+
+def test_a_second_campaign_is_refused(bench: Bench, small_mnist: Path) -> None:
+    """Two campaigns side by side would measure each other."""
+    from bench.machine import only_campaign
+
+    with only_campaign():
+        result = bench("-k", "numpy-cpu")
+    assert result.returncode != 0
+    assert "another campaign (process" in result.stdout + result.stderr

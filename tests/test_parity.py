@@ -1,0 +1,127 @@
+"""Every implementation computes the same network, and the tolerance would notice one that does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bench.reference import Exact, Reference, Rounded, error_rate, train
+from impls.interface import Params
+from impls.workload import Workload, initial_params
+from tests.conftest import make_split
+
+if TYPE_CHECKING:
+    from bench.workers import Worker
+
+WORKLOADS = [
+    Workload(),
+    Workload(init="book"),
+    Workload(hidden=33, batch_size=7, learning_rate=0.1),
+    Workload(hidden=1, batch_size=100, seed=1),
+    Workload(inputs=17, hidden=13, classes=3, batch_size=64, seed=2, learning_rate=0.5),
+    Workload(inputs=5, hidden=101, classes=7, batch_size=1, seed=3, init="book"),
+]
+
+
+def describe(workload: Workload) -> str:
+    """Return a test id."""
+    return f"{workload.inputs}-{workload.hidden}-{workload.classes}-{workload.batch_size}-{workload.init}"
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=describe)
+def test_implementation_agrees_with_the_reference(worker: Worker, workload: Workload) -> None:
+    """Losses and weights are within float32's own rounding of the float64 run, past a wrap-around."""
+    split = make_split(max(1500, 3 * workload.batch_size), workload.inputs, workload.classes)
+    initial = initial_params(workload)
+    reference = Reference(workload, split, initial)
+    worker.build(workload, split, initial)
+    _, _, losses = worker.run(reference.steps)
+    parity = reference.judge(losses, worker.params())
+    assert parity.verified, parity.sentence
+
+
+def test_each_run_starts_from_the_initial_weights(worker: Worker) -> None:
+    """Two runs give the same losses: nothing is left over from the first."""
+    workload = Workload(hidden=33, batch_size=50)
+    worker.build(workload, make_split(500), initial_params(workload))
+    _, _, first = worker.run(15)
+    _, _, second = worker.run(15)
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
+def test_the_last_partial_minibatch_is_never_used(worker: Worker) -> None:
+    """With 250 images and minibatches of 100, step 2 sees what step 0 saw."""
+    workload = Workload(hidden=20, batch_size=100, learning_rate=1e-30)
+    worker.build(workload, make_split(250), initial_params(workload))
+    _, _, losses = worker.run(4)
+    np.testing.assert_array_equal(losses[:2], losses[2:])
+    assert losses[0] != losses[1]
+
+
+@pytest.fixture(scope="module")
+def reference() -> tuple[Workload, Reference]:
+    """Return the reference of the default workload on a small split."""
+    workload = Workload(batch_size=100)
+    return workload, Reference(workload, make_split(1000), initial_params(workload))
+
+
+def in_float64(workload: Workload, steps: int, **changes: object) -> tuple[np.ndarray, Params]:
+    """Return losses and weights of a run with a mistake in it: another workload than the one that is judged."""
+    changed = replace(workload, **changes)
+    losses, params = train(changed, make_split(1000), initial_params(workload), steps, Exact())
+    return losses.astype(np.float32), Params(*(value.astype(np.float32) for value in params))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.010001}, {"batch_size": 99}], ids=str)
+def test_a_slightly_different_training_is_noticed(reference: tuple[Workload, Reference], change: dict) -> None:
+    """A learning rate that is off by 1e-4 of itself and a minibatch with one image less fail parity."""
+    workload, truth = reference
+    assert truth.judge(*in_float64(workload, truth.steps)).verified
+    assert not truth.judge(*in_float64(workload, truth.steps, **change)).verified
+
+
+@pytest.mark.parametrize("name", Params._fields)
+def test_a_parameter_that_is_not_updated_is_noticed(reference: tuple[Workload, Reference], name: str) -> None:
+    """Each of the four parameters left as it was fails parity, and is named."""
+    workload, truth = reference
+    losses, params = in_float64(workload, truth.steps)
+    parity = truth.judge(losses, params._replace(**{name: getattr(initial_params(workload), name)}))
+    assert not parity.verified
+    assert name in parity.sentence
+
+
+@pytest.mark.parametrize(("bits", "verified"), [(24, True), (11, False), (8, False)], ids=["float32", "tf32", "bf16"])
+def test_precision_below_float32_is_noticed(
+    reference: tuple[Workload, Reference], bits: int, *, verified: bool
+) -> None:
+    """Rounding errors of float32's size pass; those of TF32 and bfloat16 do not."""
+    workload, truth = reference
+    rounded = Rounded(2.0**-bits, seed=99)
+    losses, params = train(workload, make_split(1000), initial_params(workload), truth.steps, rounded)
+    assert truth.judge(losses, Params(*params)).verified is verified
+
+
+def test_reference_gradients_match_finite_differences() -> None:
+    """The reference's own update is the derivative of its own loss: central differences in float64."""
+    workload = Workload(inputs=4, hidden=3, classes=3, batch_size=5, learning_rate=1.0)
+    split = make_split(5, 4, 3)
+    initial = initial_params(workload)
+    _, updated = train(workload, split, initial, 1, Exact())
+    for index, weights in enumerate(initial):
+        for place in np.ndindex(weights.shape):
+            difference = 0.0
+            for sign in (1, -1):
+                moved = [value.astype(np.float64) for value in initial]
+                moved[index][place] += sign * 1e-6
+                difference += sign * train(workload, split, Params(*moved), 1, Exact())[0][0] / 2e-6
+            assert weights[place] - updated[index][place] == pytest.approx(difference, abs=1e-8)
+
+
+def test_error_rate_counts_wrong_predictions() -> None:
+    """Weights that always predict class 0 are wrong on every image of another class."""
+    split = make_split(1000)
+    params = Params(np.zeros((784, 2), "f4"), np.zeros(2, "f4"), np.zeros((2, 10), "f4"), np.eye(10, dtype="f4")[0])
+    assert error_rate(params, split) == pytest.approx(100 * np.mean(split.labels != 0))

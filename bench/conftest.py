@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 from dataclasses import asdict
@@ -173,7 +174,7 @@ class Session:
                 record = CaseRecord(case.id, case.implementation.name, case.device)
                 record.give_up(State.SKIPPED, str(error))
                 self.records[case.id] = record
-        self.campaign = Campaign(plan, entries, Display(self._terminal_stream()))
+        self.campaign = Campaign(plan, entries, Display())
         self._about = {
             "protocol": "iterations",
             "iterations": plan.iterations,
@@ -190,9 +191,6 @@ class Session:
             f" learning rate {workload.learning_rate:g}, seed {workload.seed}, {workload.precision}"
         )
         say(f"CPUs: {', '.join(map(str, cpus))}; one thread each, for every case")
-
-    def _terminal_stream(self) -> Any:  # noqa: ANN401  # pytest's own
-        return self._config.get_terminal_writer()._file  # noqa: SLF001  # the only way past pytest's capture
 
     def _check_storage(self) -> None:
         """Refuse a storage that cannot be written before anything is measured, not after.
@@ -220,8 +218,10 @@ class Session:
         campaign = self.campaign
         if campaign is None or campaign.wall_seconds or not campaign.entries:
             return
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        shown = capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
         try:
-            with machine.only_campaign(), campaign.progress:
+            with machine.only_campaign(), shown, campaign.progress:
                 campaign.run()
         except machine.BusyError as error:
             raise pytest.UsageError(str(error)) from None

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich import progress
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 LOG_SECONDS = 30.0  # a log gets a line no more often than this
 
@@ -17,9 +14,9 @@ LOG_SECONDS = 30.0  # a log gets a line no more often than this
 class Display:
     """A bar with the time left on a terminal, a line now and then elsewhere; a context manager."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """Write to ``stream``, which must be the terminal itself: pytest captures standard output."""
-        self._console = Console(file=stream)
+    def __enter__(self) -> Self:
+        """Begin to draw on standard output, as it is now."""
+        self._console = Console()
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
@@ -32,12 +29,6 @@ class Display:
             disable=not self._console.is_terminal,
             refresh_per_second=1,  # the display may not take CPU from what is measured
         )
-        self._task: progress.TaskID | None = None
-        self._done = self._total = 0
-        self._begin = self._last = time.monotonic()
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
         self._console.line()
         self._bar.start()
         return self
@@ -48,13 +39,13 @@ class Display:
 
     def start(self, total: int) -> None:
         """``total`` pieces of work lie ahead."""
-        self._total = total
+        self._done, self._total = 0, total
+        self._begin = self._last = time.monotonic()
         self._task = self._bar.add_task("", total=total)
 
     def advance(self, text: str) -> None:
         """The next piece of work begins: ``text`` says which."""
-        if self._task is not None:
-            self._bar.update(self._task, description=text, completed=self._done)
+        self._bar.update(self._task, description=text, completed=self._done)
         now = time.monotonic()
         if not self._console.is_terminal and (now - self._last > LOG_SECONDS or not self._done):
             elapsed = now - self._begin

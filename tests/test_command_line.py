@@ -73,7 +73,7 @@ def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
     """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
     result = bench("-k", "numpy-cpu or torch-cpu")
     lines = result.stdout.splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("book, Theano, CPU"))
+    first = next(number for number, line in enumerate(lines) if line.strip().startswith("book, Theano, CPU"))
     assert "3096" in lines[first]
     assert "83,000 updates" in lines[first]
     assert "355" in lines[first + 1]
@@ -83,7 +83,8 @@ def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
 
 def test_stock_pytest_benchmark_reads_the_storage(bench: Bench, tmp_path: Path) -> None:
     """``pytest-benchmark list`` and ``compare`` work on what was saved."""
-    assert bench("-k", "numpy-cpu", "--benchmark-save=one").returncode == 0
+    result = bench("-k", "numpy-cpu", "--benchmark-save=one")
+    assert result.returncode == 0, result.stdout
     command = [Path(sys.executable).parent / "pytest-benchmark", "--storage", tmp_path]
     listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
     assert "0001_one.json" in listed.stdout

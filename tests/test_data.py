@@ -434,7 +434,7 @@ def test_without_pooch_the_digits_come_with_the_reason(
 def test_without_scikit_learn_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither MNIST nor digits: the error says what to install."""
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(data.DataError, match="no sklearn.* for the embedded digits; install scikit-learn or"):
+    with pytest.raises(data.DataError, match=r"no sklearn.* for the embedded digits; install scikit-learn or"):
         data.embedded_digits()
 
 

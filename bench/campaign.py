@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bench.data import Dataset
+    from impls.interface import Params
     from impls.registry import Case
     from impls.workload import Workload
 
@@ -88,6 +89,7 @@ class Campaign:
         }
         self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
         self._order = 0
+        self._trained: dict[str, Params] = {}
 
     def run(self) -> None:
         """Measure everything; Ctrl-C ends it early and keeps what was measured."""
@@ -130,10 +132,6 @@ class Campaign:
                     self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
                     with self._guarded(entry):
                         self._turn(entry, workers[entry.label], launch, turn)
-        for entry in live:
-            if self.records[entry.label].state is State.VALID:
-                with self._guarded(entry):
-                    self._finish(entry, workers[entry.label])
 
     @contextmanager
     def _guarded(self, entry: Entry) -> Iterator[None]:
@@ -167,10 +165,11 @@ class Campaign:
         if not parity.verified:
             record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
             return
+        record.versions, record.thread_pools = worker.versions(), worker.thread_pools()
         workers[entry.label] = worker
 
     def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int) -> None:
-        rounds = self.records[entry.label].rounds
+        record = self.records[entry.label]
         worker.resume()
         for attempt in range(1 + REPEATS):
             watch = Watch(worker.pid, self.plan.cpus)
@@ -178,7 +177,7 @@ class Campaign:
             wall_seconds, cpu_seconds, _ = worker.run(self.plan.iterations)
             harness_seconds = time.perf_counter() - begin
             load = watch.stop(harness_seconds)
-            rounds.append(
+            record.rounds.append(
                 Round(
                     launch=launch,
                     turn=turn,
@@ -196,23 +195,17 @@ class Campaign:
             self._order += 1
             if not load.disturbance:
                 break
-        worker.pause()
-
-    def _finish(self, entry: Entry, worker: Worker) -> None:
-        """After the last round of a launch: what the network has learned, and what the process looked like."""
-        record = self.records[entry.label]
-        worker.resume()
-        if not record.error_rates:
-            params, dataset = worker.params(), self.plan.dataset
-            splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-            record.error_rates = {name: error_rate(params, split) for name, split in splits.items()}
-        about = worker.about()
-        record.versions, record.thread_pools = about["versions"], about["thread_pools"]
-        record.peak_bytes = max(record.peak_bytes, about["peak_bytes"])
+        record.peak_bytes = max(record.peak_bytes, worker.peak_bytes())
+        if entry.label not in self._trained:
+            self._trained[entry.label] = worker.params()
         worker.pause()
 
     def _judge(self, record: CaseRecord) -> None:
-        """Take the number from a case whose rounds do not support it."""
+        """Add what the network has learned, and take the number from a case whose rounds do not support it."""
+        if record.case in self._trained:
+            params, dataset = self._trained[record.case], self.plan.dataset
+            splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+            record.error_rates = {name: error_rate(params, split) for name, split in splits.items()}
         turns = {(each.launch, each.turn) for each in record.rounds}
         clean = record.clean_rounds
         if not turns:

@@ -64,9 +64,7 @@ class Rounded(Exact):
         return np.asarray(a * (1 + roundings * self._unit * self._noise(a.shape)))
 
 
-def train(
-    workload: Workload, split: Split, initial: Params, steps: int, arithmetic: Exact
-) -> tuple[Float64, tuple[Float64, ...]]:
+def train(workload: Workload, split: Split, initial: Params, steps: int, arithmetic: Exact) -> tuple[Float64, Params]:
     """Do ``steps`` updates and return the losses (steps,) and the weights w1, b1, w2, b2.
 
     Roundings per function: one for an addition or a product, four for tanh, exp and log, whose vector versions are
@@ -101,7 +99,7 @@ def train(
             value(weights - workload.learning_rate * slope)
             for weights, slope in zip((w1, b1, w2, b2), slopes, strict=True)
         )
-    return losses, (w1, b1, w2, b2)
+    return losses, Params(w1, b1, w2, b2)
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class Reference:
         replica = self._errors(*train(workload, split, initial, self.steps, rounded))
         self.tolerances = {name: SAFETY * error for name, error in replica.items()}
 
-    def _errors(self, losses: Float64 | Float32, params: tuple[Float64, ...] | Params) -> dict[str, float]:
+    def _errors(self, losses: Float64 | Float32, params: Params) -> dict[str, float]:
         errors = {"loss": float(np.abs(losses - self._losses).max())}
         for index, name in enumerate(Params._fields):
             true = self._params[index]

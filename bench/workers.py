@@ -9,6 +9,7 @@ import shlex
 import signal
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import execnet
@@ -21,7 +22,6 @@ from impls.worker import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from bench.data import Split
     from impls.interface import Float32
@@ -115,17 +115,17 @@ class Worker:
             os.kill(self.pid, signal.SIGKILL)
         self._group.terminate(timeout=1)
 
-    def _ended(self) -> str:
-        """Say how the process ended, with the last line that it wrote."""
+    def _ended(self, when: str) -> str:
+        """Say how the process ended, and what it wrote first."""
         try:
             code = psutil.Process(self.pid).wait(timeout=5) if hasattr(self, "pid") else None
         except (psutil.NoSuchProcess, psutil.TimeoutExpired):
             code = None
-        how = "went away" if code is None else f"ended with exit code {code}"
+        how = f"{self.case.id} " + ("went away" if code is None else f"ended with exit code {code}")
         if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
+            how = f"{self.case.id} was killed by {signal.Signals(-code).name}"
         written = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
-        return f"{how}; its log begins: {written[0]}" if written else how
+        return f"{how} {when}" + (f"; it wrote: {written[0]}" if written else "")
 
     def _receive(self, request: str) -> Any:  # noqa: ANN401  # whatever the request answers
         try:
@@ -139,13 +139,13 @@ class Worker:
             lines = str(error.formatted).strip().splitlines()
             raise WorkerError(f"{self.case.id} failed in {request}: {lines[-1]}") from error
         except (EOFError, OSError):
-            raise WorkerError(f"{self.case.id} {self._ended()} during {request}") from None
+            raise WorkerError(self._ended(f"during {request}")) from None
 
     def _ask(self, request: str, **arguments: object) -> Any:  # noqa: ANN401  # whatever the request answers
         try:
             self._channel.send((request, arguments))
         except OSError:
-            raise WorkerError(f"{self.case.id} {self._ended()} before {request}") from None
+            raise WorkerError(self._ended(f"before {request}")) from None
         return self._receive(request)
 
     def load_framework(self) -> float:
@@ -184,11 +184,22 @@ class Worker:
         """Return the weights after the last ``run``."""
         return Params(*map(unpack, self._ask("params")))
 
-    def about(self) -> dict[str, Any]:
-        """Return versions, BLAS and thread pools in use, and the peak of the worker's memory in bytes."""
+    def versions(self) -> dict[str, str]:
+        """Return the versions of Python, numpy and the framework."""
         distributions = [distribution for _, distribution in self.case.implementation.packages]
-        about = self._ask("about", distributions=distributions)
-        return dict(about | self._ask("thread_pools", text=inspect.getsource(threadpoolctl)))
+        return dict(self._ask("versions", distributions=distributions))
+
+    def thread_pools(self) -> list[dict[str, Any]]:
+        """Return the BLAS and OpenMP libraries in the process and their threads, as threadpoolctl finds them."""
+        return list(self._ask("thread_pools", text=inspect.getsource(threadpoolctl)))
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that the process has held.
+
+        From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
+        """
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
     def pause(self) -> None:
         """Stop every thread of the process, so that it can take no CPU from the one that is measured."""

@@ -11,20 +11,21 @@ if TYPE_CHECKING:
 
     from impls.workload import Workload
 
+    Floats = npt.NDArray[np.floating]
     Float32 = npt.NDArray[np.float32]
     Int32 = npt.NDArray[np.int32]
 
 
 class Params(NamedTuple):
-    """The weights of the network, float32, C order, in host memory.
+    """The weights of the network in host memory, C order: float32 but for the reference's own, which are float64.
 
     ``w1`` (inputs, hidden), ``b1`` (hidden,), ``w2`` (hidden, classes), ``b2`` (classes,).
     """
 
-    w1: Float32
-    b1: Float32
-    w2: Float32
-    b2: Float32
+    w1: Floats
+    b1: Floats
+    w2: Floats
+    b2: Floats
 
 
 class Batches(NamedTuple):

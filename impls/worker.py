@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import platform
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,16 +39,6 @@ def unpack(packed: Packed) -> np.ndarray[Any, Any]:
     """Return the array that ``pack`` was given; it is read-only."""
     dtype, shape, data = packed
     return np.frombuffer(data, dtype).reshape(shape)
-
-
-def peak_bytes() -> int:
-    """Return the most memory that this process has held.
-
-    From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
-    """
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 class Service:
@@ -103,16 +93,16 @@ class Service:
         """Return the weights after the last ``run``."""
         return [pack(value) for value in self._live()[0].params()]
 
-    def about(self, distributions: list[str]) -> dict[str, Any]:
-        """Return versions, and the most memory held so far."""
-        versions = {name: version(name) for name in ["numpy", *distributions]}
-        return {"versions": {"python": sys.version.split()[0], **versions}, "peak_bytes": peak_bytes()}
+    def versions(self, distributions: list[str]) -> dict[str, str]:
+        """Return the versions of Python, numpy and ``distributions``."""
+        return {"python": platform.python_version()} | {name: version(name) for name in ["numpy", *distributions]}
 
-    def thread_pools(self, text: str) -> dict[str, Any]:
+    def thread_pools(self, text: str) -> list[dict[str, Any]]:
         """Run the source of threadpoolctl, which this environment need not have, and return what it finds."""
         module = sys.modules["threadpoolctl"] = ModuleType("threadpoolctl")
         exec(compile(text, "threadpoolctl", "exec"), module.__dict__)  # noqa: S102  # sent by our own harness
-        return {"thread_pools": module.__dict__["threadpool_info"]()}
+        pools: list[dict[str, Any]] = module.__dict__["threadpool_info"]()
+        return pools
 
 
 def serve(channel: Channel) -> None:

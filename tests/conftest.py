@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from bench.workers import Worker
 from impls.registry import Case, cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,15 +58,13 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
+def write_idx(path: Path, array: np.ndarray[Any, Any]) -> None:
     """Write ``array`` (uint8) as IDX, gzip-compressed."""
-    import gzip
-
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     path.write_bytes(gzip.compress(header + array.tobytes()))
 
 
-Bench = "Callable[..., subprocess.CompletedProcess[str]]"
+Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import ROOT
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FRAMEWORKS = {"jax", "jaxlib", "theano", "torch"}
-OWN = {
+OWN: dict[str, set[str]] = {
     "numpy_mlp": set(),
     "torch_mlp": {"torch"},
     "jax_mlp": {"jax"},

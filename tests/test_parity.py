@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from tests.conftest import make_split
 
 if TYPE_CHECKING:
     from bench.workers import Worker
+    from impls.interface import Float32
 
 WORKLOADS = [
     Workload(),
@@ -68,7 +69,7 @@ def reference() -> tuple[Workload, Reference]:
     return workload, Reference(workload, make_split(1000), initial_params(workload))
 
 
-def in_float64(workload: Workload, steps: int, **changes: object) -> tuple[np.ndarray, Params]:
+def in_float64(workload: Workload, steps: int, **changes: Any) -> tuple[Float32, Params]:
     """Return losses and weights of a run with a mistake in it: another workload than the one that is judged."""
     changed = replace(workload, **changes)
     losses, params = train(changed, make_split(1000), initial_params(workload), steps, Exact())
@@ -76,7 +77,9 @@ def in_float64(workload: Workload, steps: int, **changes: object) -> tuple[np.nd
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.010001}, {"batch_size": 99}], ids=str)
-def test_a_slightly_different_training_is_noticed(reference: tuple[Workload, Reference], change: dict) -> None:
+def test_a_slightly_different_training_is_noticed(
+    reference: tuple[Workload, Reference], change: dict[str, Any]
+) -> None:
     """A learning rate that is off by 1e-4 of itself and a minibatch with one image less fail parity."""
     workload, truth = reference
     assert truth.judge(*in_float64(workload, truth.steps)).verified
@@ -101,7 +104,7 @@ def test_precision_below_float32_is_noticed(
     workload, truth = reference
     rounded = Rounded(2.0**-bits, seed=99)
     losses, params = train(workload, make_split(1000), initial_params(workload), truth.steps, rounded)
-    assert truth.judge(losses, Params(*params)).verified is verified
+    assert truth.judge(losses.astype(np.float32), params).verified is verified
 
 
 def test_reference_gradients_match_finite_differences() -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -28,7 +28,7 @@ WORKLOAD = Workload(hidden=20, batch_size=100)
 NUMPY = Case(IMPLEMENTATIONS[0], "cpu")
 
 
-def start(tmp_path: Path, **options: object) -> Worker:
+def start(tmp_path: Path, **options: Any) -> Worker:
     """Start a worker for numpy."""
     python = find_interpreter(NUMPY.implementation, {}, ROOT)
     return Worker(NUMPY, python, ROOT, cpus=(min(os.sched_getaffinity(0)),), folder=tmp_path, **options)
@@ -78,8 +78,8 @@ def test_a_worker_past_its_time_limit_is_killed(tmp_path: Path) -> None:
 
 def test_a_remote_error_comes_back_with_its_message(ready: Worker) -> None:
     """A request that fails in the worker says where and why."""
-    with pytest.raises(WorkerError, match="numpy-cpu failed in build: .*batch_size is 0"):
-        nothing = pack(np.zeros(1))
+    nothing = pack(np.zeros(1))
+    with pytest.raises(WorkerError, match=r"numpy-cpu failed in build: .*batch_size is 0"):
         ready._ask("build", workload={"batch_size": 0}, images=nothing, labels=nothing, initial=[], device="cpu")
 
 
@@ -131,5 +131,5 @@ def test_threads_and_cpus_are_set_before_the_framework_is_loaded(worker: Worker)
     cpus = set(worker.cpus)
     for thread in Path(f"/proc/{worker.pid}/task").iterdir():
         assert os.sched_getaffinity(int(thread.name)) == cpus
-    pools = worker.about()["thread_pools"]
+    pools = worker.thread_pools()
     assert all(pool["num_threads"] == len(cpus) for pool in pools), pools

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from impls.workload import Workload, WorkloadError, initial_params, parse_overri
 
 def test_every_field_changes_the_fingerprint() -> None:
     """Two workloads that differ in anything are never taken for one."""
-    changed = {"activation": None, "precision": None, "init": "book", "data": "another", "learning_rate": 0.02}
+    changed: dict[str, Any] = {
+        "activation": None,
+        "precision": None,
+        "init": "book",
+        "data": "another",
+        "learning_rate": 0.02,
+    }
     prints = {Workload().fingerprint}
     names = [field.name for field in fields(Workload) if changed.get(field.name, 3) is not None]
     for name in names:

@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 from bench.machine import Watch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 REPEATS = 2  # how often a disturbed round is measured again before its turn is given up
 CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed is contended
 CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
+WAITING_TOLERANCE = 0.1  # the share of its time that a case's own threads may stand in each other's way
+BOUND_TRIALS, BOUND_TRIAL_STEPS = 3, 50
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Plan:
     dataset: Dataset
     cpus: tuple[int, ...]
     iterations: int = 1000
-    rounds: int = 3
+    rounds: int = 2
     launches: int = 3
     seed: int = 0
     timeout_seconds: float = 300.0
@@ -45,12 +48,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Entry:
-    """A case in a campaign, under a label of its own: the same case can be entered twice, or at two revisions."""
+    """A case in a campaign, under a label of its own: the same case can be entered twice, or at two revisions.
+
+    A ``bound`` is the step's matrix products alone: it trains nothing, so there is no parity to check.
+    """
 
     label: str
     case: Case
     python: Path
     root: Path
+    bound: bool = False
 
 
 class Progress(Protocol):
@@ -71,12 +78,16 @@ class Progress(Protocol):
 
 @dataclass
 class Campaign:
-    """Measures ``entries`` side by side; ``enough`` may end it early, judging by the records so far."""
+    """Measures ``entries`` side by side; ``enough`` may end it after a launch, judging by the records so far.
+
+    Of the entries that are bounds, the fastest is measured; the others leave after a short trial.
+    """
 
     plan: Plan
     entries: Sequence[Entry]
     progress: Progress
-    enough: Callable[[dict[str, CaseRecord]], bool] = lambda _: False
+    enough: Callable[[Campaign], bool] = lambda _: False
+    reference: Reference | None = None
     records: dict[str, CaseRecord] = field(init=False)
     interrupted: bool = False
     wall_seconds: float = 0.0
@@ -87,9 +98,15 @@ class Campaign:
             entry.label: CaseRecord(entry.label, entry.case.implementation.name, entry.case.device)
             for entry in self.entries
         }
+        self._initial = initial_params(self.plan.workload)
         self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
         self._order = 0
         self._trained: dict[str, Params] = {}
+
+    @property
+    def bound(self) -> CaseRecord | None:
+        """The record of the fastest matrix products, once the trial has chosen it."""
+        return next((self.records[entry.label] for entry in self.entries if entry.bound), None)
 
     def run(self) -> None:
         """Measure everything; Ctrl-C ends it early and keeps what was measured."""
@@ -98,37 +115,48 @@ class Campaign:
         self.progress.start(1 + plan.launches * len(self.entries) * (1 + plan.rounds))
         try:
             self.progress.advance("the float64 reference")
-            self._initial = initial_params(plan.workload)
-            self._reference = Reference(plan.workload, plan.dataset.train, self._initial)
+            self.reference = self.reference or Reference(plan.workload, plan.dataset.train, self._initial)
             with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
                 for launch in range(plan.launches):
-                    if launch and self.enough(self.records):
+                    if launch and self.enough(self):
                         break
                     with ExitStack() as stack:
-                        self._launch(launch, Path(folder), stack)
+                        self._launch(launch, self.reference, Path(folder), stack)
         except KeyboardInterrupt:
             self.interrupted = True
-        self.wall_seconds = time.perf_counter() - begin
         for record in self.records.values():
             self._judge(record)
+        self.wall_seconds = time.perf_counter() - begin
 
     def _shuffled(self, entries: Sequence[Entry]) -> list[Entry]:
         return self._random.sample(entries, len(entries))
 
-    def _launch(self, launch: int, folder: Path, stack: ExitStack) -> None:
+    def _launch(self, launch: int, reference: Reference, folder: Path, stack: ExitStack) -> None:
         workers: dict[str, Worker] = {}
         for entry in self._shuffled(self.entries):
             if self.records[entry.label].state is State.VALID:
                 self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
                 with self._guarded(entry):
-                    self._start(entry, launch, folder, stack, workers)
-                for worker in workers.values():
+                    worker = stack.enter_context(
+                        Worker(
+                            entry.case,
+                            entry.python,
+                            entry.root,
+                            cpus=self.plan.cpus,
+                            folder=folder,
+                            timeout_seconds=self.plan.timeout_seconds,
+                        )
+                    )
+                    self._start(entry, worker, launch, reference)
+                    if self.records[entry.label].state is State.VALID:
+                        workers[entry.label] = worker
                     worker.pause()
+        if not launch:
+            self._choose_bound(workers)
         live = [entry for entry in self.entries if entry.label in workers]
         for turn in range(self.plan.rounds):
             for entry in self._shuffled(live):
-                record = self.records[entry.label]
-                if record.state is State.VALID:
+                if self.records[entry.label].state is State.VALID:
                     self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
                     with self._guarded(entry):
                         self._turn(entry, workers[entry.label], launch, turn)
@@ -141,32 +169,36 @@ class Campaign:
         except WorkerError as error:
             self.records[entry.label].give_up(State.FAILED, str(error))
 
-    def _start(self, entry: Entry, launch: int, folder: Path, stack: ExitStack, workers: dict[str, Worker]) -> None:
-        plan, reference = self.plan, self._reference
-        worker = stack.enter_context(
-            Worker(
-                entry.case,
-                entry.python,
-                entry.root,
-                cpus=plan.cpus,
-                folder=folder,
-                timeout_seconds=plan.timeout_seconds,
-            )
-        )
+    def _start(self, entry: Entry, worker: Worker, launch: int, reference: Reference) -> None:
+        record = self.records[entry.label]
         import_seconds = worker.load_framework()
-        build_seconds = worker.build(plan.workload, plan.dataset.train, self._initial)
+        build_seconds = worker.build(self.plan.workload, self.plan.dataset.train, self._initial)
         first_step_seconds, _, _ = worker.run(1)
         _, _, losses = worker.run(reference.steps)
-        parity = reference.judge(losses, worker.params())
-        record = self.records[entry.label]
+        parity = None if entry.bound else reference.judge(losses, worker.params())
         record.launches.append(
-            Launch(launch, worker.start_seconds, import_seconds, build_seconds, first_step_seconds, parity.as_dict())
+            Launch(launch, worker.start_seconds, import_seconds, build_seconds, first_step_seconds, parity)
         )
-        if not parity.verified:
+        if parity and not parity.verified:
             record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
-            return
         record.versions, record.thread_pools = worker.versions(), worker.thread_pools()
-        workers[entry.label] = worker
+
+    def _choose_bound(self, workers: dict[str, Worker]) -> None:
+        """Let the bounds run in turn, and keep the one with the shortest run."""
+        bounds = [entry for entry in self.entries if entry.bound and entry.label in workers]
+        seconds: dict[str, float] = {}
+        for entry in bounds * BOUND_TRIALS:
+            worker = workers[entry.label]
+            with self._guarded(entry):
+                worker.resume()
+                run, _, _ = worker.run(min(self.plan.iterations, BOUND_TRIAL_STEPS))
+                seconds[entry.label] = min(run, seconds.get(entry.label, run))
+                worker.pause()
+        best = min(seconds, key=lambda label: seconds[label], default=None)
+        self.entries = [entry for entry in self.entries if not entry.bound or entry.label == best]
+        for entry in bounds:
+            if entry.label != best:
+                del self.records[entry.label]
 
     def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int) -> None:
         record = self.records[entry.label]
@@ -174,7 +206,7 @@ class Campaign:
         for attempt in range(1 + REPEATS):
             watch = Watch(worker.pid, self.plan.cpus)
             begin = time.perf_counter()
-            wall_seconds, cpu_seconds, _ = worker.run(self.plan.iterations)
+            wall_seconds, cpu_seconds, losses = worker.run(self.plan.iterations)
             harness_seconds = time.perf_counter() - begin
             load = watch.stop(harness_seconds)
             record.rounds.append(
@@ -196,7 +228,8 @@ class Campaign:
             if not load.disturbance:
                 break
         record.peak_bytes = max(record.peak_bytes, worker.peak_bytes())
-        if entry.label not in self._trained:
+        if not (entry.bound or record.losses):
+            record.losses = losses.tolist()
             self._trained[entry.label] = worker.params()
         worker.pause()
 
@@ -218,6 +251,13 @@ class Campaign:
             )
         else:
             threads = len(self.plan.cpus)
-            used = max(each.cpu_seconds / each.wall_seconds for each in clean)
+            used = median(each.cpu_seconds / each.wall_seconds for each in clean)
+            waited = median(each.waiting_seconds / each.wall_seconds for each in clean)
             if used > CPU_TOLERANCE * threads:
                 record.give_up(State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs where {threads} were given")
+            elif waited > WAITING_TOLERANCE:
+                record.give_up(
+                    State.OVERSUBSCRIBED,
+                    f"it has more threads than its {threads} CPUs: they waited for each other for"
+                    f" {100 * waited:.0f} % of the time",
+                )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ import pytest
 from bench import data, machine
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import NoInterpreterError, find_interpreter
+from bench.options import add_options
 from bench.progress import Display
 from bench.records import SCHEMA, CaseRecord, State
-from impls.registry import Case, cases
+from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
 from reports import book, stats, tables
 
@@ -26,65 +26,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 BASELINE = "numpy-cpu"
-
-
-def count(text: str) -> int:
-    """Read an option that counts something."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return number
-
-
-def seconds(text: str) -> float:
-    """Read an option that is a time."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return number
-
-
-def interpreter(text: str) -> tuple[str, Path]:
-    """Read ``name=path``: the interpreter for an implementation or an environment."""
-    known = {name for case in cases() for name in (case.implementation.name, case.implementation.environment)}
-    name, _, path = text.partition("=")
-    if name not in known:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} names no implementation; write name=path with one of: {', '.join(sorted(known))}"
-        )
-    if not os.access(path, os.X_OK) or Path(path).is_dir():
-        raise argparse.ArgumentTypeError(
-            f"{path or 'the empty path'} is no interpreter; write {name}=/path/to/bin/python"
-        )
-    return name, Path(path).absolute()
+IMPOSSIBLE = 1.05  # a case's speed over that of its own matrix products
+AGAIN = " again"  # the label of the A/A pair's second half
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add samenet's options."""
-    group = parser.getgroup("samenet", "samenet: the same network in every framework")
-    add = group.addoption
-    add("--iterations", type=count, default=1000, help="Updates in one timed round. Default: %(default)s.")
-    add("--rounds", type=count, default=3, help="Rounds of each case in one launch. Default: %(default)s.")
-    add("--launches", type=count, default=3, help="Worker processes of each case, in turn. Default: %(default)s.")
-    add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
-    add("--timeout", type=seconds, default=300.0, help="Seconds that a worker may take for one request.")
-    add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")
-    add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
-    add("--data", type=Path, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
-    add(
-        "--python",
-        type=interpreter,
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="The interpreter for one implementation, such as torch=/opt/torch/bin/python. May be repeated.",
-    )
+    add_options(parser.getgroup("samenet", "samenet: the same network in every framework"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -120,6 +68,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "case",
             [pytest.param(case, id=case.id, marks=pytest.mark.benchmark(timer=WorkerClock())) for case in cases()],
         )
+
+
+def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]) -> dict[str, Any]:
+    """Return ``record`` as it is saved, with the estimates that a valid one has earned.
+
+    A case that beats its own matrix products has not done them, or not with the work that the bound did: the figure
+    goes, whatever the reason is.
+    """
+    efficiency = stats.paired_ratio(bound.clean_seconds, record.clean_seconds) if bound else None
+    if efficiency and efficiency.low > IMPOSSIBLE:
+        record.give_up(State.UNVERIFIED, f"it runs at {100 * efficiency.value:.0f} % of its matrix products' own speed")
+    saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None}
+    if record.state is State.VALID:
+        seconds = stats.median(record.clean_seconds)
+        saved["seconds"] = seconds._asdict()
+        saved["gflop_per_second"] = about["step_flops"] * about["iterations"] / seconds.value / 1e9
+        if efficiency and bound and bound.state is State.VALID:
+            saved["efficiency"] = efficiency._asdict()
+    return saved
 
 
 class Session:
@@ -164,22 +131,13 @@ class Session:
             seed=option.seed,
             timeout_seconds=option.timeout,
         )
-        entries = []
-        for case in selected:
-            try:
-                entries.append(
-                    Entry(case.id, case, find_interpreter(case.implementation, dict(option.python), ROOT), ROOT)
-                )
-            except NoInterpreterError as error:
-                record = CaseRecord(case.id, case.implementation.name, case.device)
-                record.give_up(State.SKIPPED, str(error))
-                self.records[case.id] = record
-        self.campaign = Campaign(plan, entries, Display())
+        self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
         self._about = {
             "protocol": "iterations",
             "iterations": plan.iterations,
             "workload": asdict(workload),
             "fingerprint": workload.fingerprint,
+            "step_flops": workload.step_flops,
             "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
             "threads": len(cpus),
         }
@@ -191,6 +149,34 @@ class Session:
             f" learning rate {workload.learning_rate:g}, seed {workload.seed}, {workload.precision}"
         )
         say(f"CPUs: {', '.join(map(str, cpus))}; one thread each, for every case")
+
+    def _entries(self, selected: list[Case]) -> list[Entry]:
+        """Return what there is an interpreter for: the cases, one of them a second time, and the bounds."""
+        given = dict(self._config.option.python)
+        entries = []
+        for case in selected:
+            try:
+                entries.append(Entry(case.id, case, find_interpreter(case.implementation, given, ROOT), ROOT))
+            except NoInterpreterError as error:
+                self.records[case.id] = CaseRecord(case.id, case.implementation.name, case.device)
+                self.records[case.id].give_up(State.SKIPPED, str(error))
+        if entries:
+            twin = next((entry for entry in entries if entry.label == BASELINE), entries[0])
+            entries.append(replace(twin, label=twin.label + AGAIN))
+        for bound in BOUNDS if entries else ():
+            with contextlib.suppress(NoInterpreterError):
+                case = Case(bound, "cpu")
+                entries.append(Entry(case.id, case, find_interpreter(bound, given, ROOT), ROOT, bound=True))
+        return entries
+
+    def _enough(self, campaign: Campaign) -> bool:
+        """Tell whether every case's interval is as narrow as ``--until-width`` asks."""
+        wanted = self._config.option.until_width
+        if wanted is None:
+            return False
+        valid = [record for record in campaign.records.values() if record.state is State.VALID]
+        widths = [stats.median(record.clean_seconds).half_width for record in valid]
+        return all(2 * 100 * width < wanted for width in widths)
 
     def _check_storage(self) -> None:
         """Refuse a storage that cannot be written before anything is measured, not after.
@@ -214,7 +200,7 @@ class Session:
             ) from None
 
     def measure(self) -> None:
-        """Run the campaign, once."""
+        """Run the campaign, once, past pytest's capture."""
         campaign = self.campaign
         if campaign is None or campaign.wall_seconds or not campaign.entries:
             return
@@ -228,13 +214,22 @@ class Session:
         self.records |= campaign.records
 
     def case_record(self, case: Case) -> dict[str, Any]:
-        """Return the record of ``case`` as it is saved: with its estimate and with what it was measured on."""
-        record = self.records[case.id]
-        saved = record.as_dict() | self._about
-        if record.state is State.VALID:
-            saved["seconds"] = stats.median(tables.clean_seconds(saved))._asdict()
+        """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
+        bound = self.campaign.bound if self.campaign else None
+        saved = conclude(self.records[case.id], bound, self._about)
         self.summary.append(saved)
         return saved
+
+    def noise_floor(self) -> dict[str, Any] | None:
+        """Return the ratio of a case to itself, which the campaign measured as it measured every other pair."""
+        records = self.campaign.records if self.campaign else {}
+        for label, record in records.items():
+            if label.endswith(AGAIN):
+                once = records[label.removesuffix(AGAIN)]
+                ratio = stats.paired_ratio(record.clean_seconds, once.clean_seconds)
+                if ratio and record.state is once.state is State.VALID:
+                    return {"case": once.case, "ratio": ratio._asdict()}
+        return None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -258,6 +253,8 @@ class Session:
                 "interrupted": self.campaign.interrupted,
                 "wall_seconds": self.campaign.wall_seconds,
             },
+            "noise_floor": self.noise_floor(),
+            "bound": self.campaign.bound.as_dict() if self.campaign.bound else None,
             "cases_without_number": [case for case in self.summary if case["state"] != State.VALID],
         }
 
@@ -271,6 +268,9 @@ class Session:
         terminalreporter.write_line(tables.as_text(tables.comparison(self.summary, BASELINE), width))
         terminalreporter.write_line(book.FOOTNOTE)
         terminalreporter.write_line(tables.as_text(tables.phases(self.summary), width))
+        floor = self.noise_floor()
+        if floor:
+            terminalreporter.write_line(tables.noise_sentence(floor))
         if self.campaign.interrupted:
             terminalreporter.write_line("interrupted: the rounds measured until then were kept")
 

@@ -22,6 +22,30 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Parity:
+    """How far an implementation was from the reference after ``steps`` steps, and how far it may be.
+
+    ``loss`` is the largest difference of a step's loss (nats); the weights' errors are ‖p - p*‖ / ‖p* - p₀‖, in
+    units of what was learned, so that an implementation that learns nothing is off by one.
+    """
+
+    steps: int
+    errors: dict[str, float]
+    tolerances: dict[str, float]
+    verified: bool
+
+    @property
+    def sentence(self) -> str:
+        """The worst of the errors beside its tolerance."""
+        worst = max(self.errors, key=lambda name: self.errors[name] / max(self.tolerances[name], 1e-300))
+        verdict = "agrees with" if self.verified else "is not within the tolerance of"
+        return (
+            f"{verdict} the float64 reference after {self.steps} steps: {worst} is off by {self.errors[worst]:.2g}"
+            f" where float32 allows {self.tolerances[worst]:.2g}"
+        )
+
+
+@dataclass(frozen=True)
 class Launch:
     """One worker process: what it cost to get it going (seconds), and how close it came to the reference.
 
@@ -33,7 +57,7 @@ class Launch:
     import_seconds: float
     build_seconds: float
     first_step_seconds: float
-    parity: dict[str, Any]
+    parity: Parity | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +85,11 @@ class Round:
 
 @dataclass
 class CaseRecord:
-    """All that was measured of one case, and whether it may be shown."""
+    """All that was measured of one case, and whether it may be shown.
+
+    ``error_rates`` (percent, by split) and ``losses`` (of each step, before its update) are those of one round; every
+    round is the same training.
+    """
 
     case: str
     implementation: str
@@ -74,6 +102,7 @@ class CaseRecord:
     thread_pools: list[dict[str, Any]] = field(default_factory=list)
     peak_bytes: int = 0
     error_rates: dict[str, float] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
 
     def give_up(self, state: State, reason: str) -> None:
         """Take the number away; the first reason stays."""
@@ -84,6 +113,11 @@ class CaseRecord:
     def clean_rounds(self) -> list[Round]:
         """The rounds that count: one of each turn, undisturbed."""
         return [each for each in self.rounds if not each.disturbance]
+
+    @property
+    def clean_seconds(self) -> dict[tuple[int, int], float]:
+        """The wall seconds of the rounds that count, keyed by (launch, turn)."""
+        return {(each.launch, each.turn): each.wall_seconds for each in self.clean_rounds}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as builtin types, ready for JSON."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.records import Parity
 from impls.interface import Params
 
 if TYPE_CHECKING:
@@ -102,38 +102,6 @@ def train(workload: Workload, split: Split, initial: Params, steps: int, arithme
     return losses, Params(w1, b1, w2, b2)
 
 
-@dataclass(frozen=True)
-class Parity:
-    """How far an implementation was from the reference after ``steps`` steps, and how far it may be.
-
-    ``loss`` is the largest difference of a step's loss (nats); the weights' errors are ‖p - p*‖ / ‖p* - p₀‖, in
-    units of what was learned, so that an implementation that learns nothing is off by one.
-    """
-
-    steps: int
-    errors: dict[str, float]
-    tolerances: dict[str, float]
-
-    @property
-    def verified(self) -> bool:
-        """Whether every error is within its tolerance."""
-        return all(self.errors[name] <= self.tolerances[name] for name in self.errors)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as builtin types, ready for JSON."""
-        return asdict(self) | {"verified": self.verified}
-
-    @property
-    def sentence(self) -> str:
-        """The worst of the errors beside its tolerance."""
-        worst = max(self.errors, key=lambda name: self.errors[name] / max(self.tolerances[name], 1e-300))
-        verdict = "agrees with" if self.verified else "is not within the tolerance of"
-        return (
-            f"{verdict} the float64 reference after {self.steps} steps: {worst} is off by {self.errors[worst]:.2g}"
-            f" where float32 allows {self.tolerances[worst]:.2g}"
-        )
-
-
 class Reference:
     """The float64 run of one workload, and the tolerance that float32's own rounding sets.
 
@@ -161,7 +129,9 @@ class Reference:
 
     def judge(self, losses: Float32, params: Params) -> Parity:
         """Compare an implementation's losses and weights after ``steps`` steps with the truth."""
-        return Parity(self.steps, self._errors(losses, params), self.tolerances)
+        errors = self._errors(losses, params)
+        verified = all(errors[name] <= self.tolerances[name] for name in errors)
+        return Parity(self.steps, errors, self.tolerances, verified)
 
 
 def error_rate(params: Params, split: Split) -> float:

@@ -40,6 +40,13 @@ IMPLEMENTATIONS = (
     ),
 )
 
+# Not implementations: the step's matrix products alone, in each BLAS. The fastest of them bounds every case.
+BOUNDS = (
+    Implementation("numpy-matmul", "impls.numpy_matmul:NumpyMatmul", "numpy", (("numpy", "numpy"),)),
+    Implementation("torch-matmul", "impls.torch_matmul:TorchMatmul", "torch", (("torch", "torch"),)),
+    Implementation("jax-matmul", "impls.jax_matmul:JaxMatmul", "jax", (("jax", "jax"), ("jaxlib", "jaxlib"))),
+)
+
 
 @dataclass(frozen=True)
 class Case:

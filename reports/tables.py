@@ -67,6 +67,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
         {
             "case": case["case"],
             time: figure(Estimate(**case["seconds"])),
+            "of bound (%)": f"{100 * case['efficiency']['value']:.0f}" if case["efficiency"] else "",
             speedup: "1" if case["case"] == baseline else figure(paired_ratio(base, clean_seconds(case))),
             errors: " ".join(f"{case['error_rates'][name]:.2f}" for name in ("train", "validation", "test")),
             "state": case["state"],
@@ -74,7 +75,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
         for case in valid
     ]
     rows += [{"case": case["case"], "state": f"{case['state']}: {case['reason']}"} for case in without_number(cases)]
-    return pd.DataFrame(rows, columns=["case", time, speedup, errors, "state"]).fillna("")
+    return pd.DataFrame(rows, columns=["case", time, speedup, "of bound (%)", errors, "state"]).fillna("")
 
 
 def phases(cases: Sequence[Case]) -> pd.DataFrame:
@@ -91,6 +92,16 @@ def phases(cases: Sequence[Case]) -> pd.DataFrame:
         if case["state"] == "valid"
     ]
     return pd.DataFrame(rows)
+
+
+def noise_sentence(floor: Mapping[str, Any]) -> str:
+    """Say what the A/A pair means for the reader: the smallest difference that the run could have seen."""
+    ratio = Estimate(**floor["ratio"])
+    smallest = max(abs(ratio.low - 1), abs(ratio.high - 1))
+    return (
+        f"Noise floor: {floor['case']} measured against itself gives {figure(ratio)};"
+        f" this run cannot tell differences below {100 * smallest:.1f} %."
+    )
 
 
 def without_number(cases: Sequence[Case]) -> list[Case]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 FRAMEWORKS = {"jax", "jaxlib", "theano", "torch"}
 OWN: dict[str, set[str]] = {
-    "numpy_mlp": set(),
+    "jax_matmul": {"jax"},
+    "torch_matmul": {"torch"},
     "torch_mlp": {"torch"},
     "jax_mlp": {"jax"},
     "theano_mlp": {"theano", "scipy"},  # scipy's wheel carries the BLAS that Theano is linked to

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from bench.environments import find_interpreter
+from bench.machine import choose_cpus
 from bench.reference import Exact, Reference, Rounded, error_rate, train
+from bench.workers import Worker
 from impls.interface import Params
+from impls.registry import BOUNDS, Case
 from impls.workload import Workload, initial_params
-from tests.conftest import make_split
+from tests.conftest import ROOT, make_split
 
 if TYPE_CHECKING:
-    from bench.workers import Worker
+    from pathlib import Path
+
     from impls.interface import Float32
+    from impls.registry import Implementation
 
 WORKLOADS = [
     Workload(),
@@ -128,3 +134,23 @@ def test_error_rate_counts_wrong_predictions() -> None:
     split = make_split(1000)
     params = Params(np.zeros((784, 2), "f4"), np.zeros(2, "f4"), np.zeros((2, 10), "f4"), np.eye(10, dtype="f4")[0])
     assert error_rate(params, split) == pytest.approx(100 * np.mean(split.labels != 0))
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.name)
+def test_the_bound_does_all_five_products(bound: Implementation, tmp_path: Path) -> None:
+    """The two weight-shaped products, which the three others feed, are those of a linear network in float64."""
+    workload = Workload(hidden=33, batch_size=50)
+    split, initial = make_split(125), initial_params(workload)
+    python = find_interpreter(bound, {}, ROOT)
+    with Worker(Case(bound, "cpu"), python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
+        worker.load_framework()
+        worker.build(workload, split, initial)
+        worker.run(4)  # two minibatches: the last step sees the second one again
+        found = worker.params()
+    x = split.images[50:100] / 256.0
+    hidden = x @ initial.w1.astype(np.float64)
+    logits = hidden @ initial.w2
+    # A float32 product of length n is off by n·2⁻²⁴ at most, relative to the sum of magnitudes; three in a row.
+    scale = (np.abs(x).T @ (np.abs(logits) @ np.abs(initial.w2.T))).max()
+    np.testing.assert_allclose(found.w1, x.T @ (logits @ initial.w2.T), atol=scale * 900 * 2.0**-24)
+    np.testing.assert_allclose(found.w2, hidden.T @ logits, atol=np.abs(hidden.T @ logits).max() * 900 * 2.0**-24)

@@ -1,0 +1,78 @@
+"""The command line: samenet's options of pytest, and what each accepts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from impls.registry import cases
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def count(text: str) -> int:
+    """Read an option that counts something."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number
+
+
+def positive(text: str) -> float:
+    """Read an option that is an amount of something."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
+
+
+def interpreter(text: str) -> tuple[str, Path]:
+    """Read ``name=path``: the interpreter for an implementation or an environment."""
+    known = {name for case in cases() for name in (case.implementation.name, case.implementation.environment)}
+    name, _, path = text.partition("=")
+    if name not in known:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no implementation; write name=path with one of: {', '.join(sorted(known))}"
+        )
+    if not os.access(path, os.X_OK) or Path(path).is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{path or 'the empty path'} is no interpreter; write {name}=/path/to/bin/python"
+        )
+    return name, Path(path).absolute()
+
+
+def add_options(group: pytest.OptionGroup) -> None:
+    """Add the options to ``group``."""
+    add = group.addoption
+    add("--iterations", type=count, default=1000, help="Updates in one timed round. Default: %(default)s.")
+    add("--rounds", type=count, default=2, help="Rounds of each case in one launch. Default: %(default)s.")
+    add("--launches", type=count, default=3, help="Worker processes of each case, in turn. Default: %(default)s.")
+    add(
+        "--until-width",
+        type=positive,
+        metavar="PERCENT",
+        help="Stop after the launch in which every case's interval has become narrower than this, for example 2:"
+        " then --launches is only the most there may be.",
+    )
+    add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
+    add("--timeout", type=positive, default=300.0, help="Seconds that a worker may take for one request.")
+    add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")
+    add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
+    add("--data", type=Path, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
+    add(
+        "--python",
+        type=interpreter,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="The interpreter for one implementation, such as torch=/opt/torch/bin/python. May be repeated.",
+    )

@@ -1,0 +1,61 @@
+"""The step's five matrix products and nothing else, in jax: a bound for every case, not an implementation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from impls.interface import Batches, Params, Trainer
+
+if TYPE_CHECKING:
+    from impls.interface import Float32
+    from impls.workload import Workload
+
+
+@final
+class JaxMatmul(Trainer):
+    """A training step without its elementwise work: the products of a linear network, in one compiled loop."""
+
+    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+        """Put the data on ``device`` and define the loop; jit compiles it at the first run."""
+        del workload
+        jax.config.update("jax_default_matmul_precision", "highest")
+        platform, _, index = device.partition(":")
+        self._device = jax.devices(platform)[int(index or 0)]
+        self._images = jax.device_put(data.images, self._device)
+
+        @jax.jit
+        def products(steps: int, images: jax.Array, w1: jax.Array, w2: jax.Array) -> tuple[jax.Array, jax.Array]:
+            def step(k: jax.Array, _: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+                x = jax.lax.dynamic_slice_in_dim(images, k % len(data) * data.batch_size, data.batch_size)
+                # With one minibatch every step is the same, and without the barrier XLA would do it once.
+                x, _ = jax.lax.optimization_barrier((x, k))
+                hidden = x @ w1
+                logits = hidden @ w2
+                d_hidden = logits @ w2.T
+                return x.T @ d_hidden, hidden.T @ logits
+
+            last: tuple[jax.Array, jax.Array] = jax.lax.fori_loop(
+                0, steps, step, (jnp.zeros_like(w1), jnp.zeros_like(w2))
+            )
+            return last
+
+        self._products = products
+
+    def load(self, params: Params) -> None:
+        """Put the weights on the device."""
+        self._biases = params.b1, params.b2
+        self._weights = jax.device_put((params.w1, params.w2), self._device)
+
+    def run(self, steps: int) -> Float32:
+        """Do the products of ``steps`` steps, then wait for the device; the losses are zero, since there are none."""
+        self._last = jax.block_until_ready(self._products(steps, self._images, *self._weights))
+        return np.zeros(steps, np.float32)
+
+    def params(self) -> Params:
+        """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
+        d_w1, d_w2 = map(np.array, self._last)
+        return Params(d_w1, self._biases[0], d_w2, self._biases[1])

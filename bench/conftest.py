@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,10 +263,11 @@ class Session:
             return
         iterations = self.campaign.plan.iterations
         terminalreporter.section(f"{iterations:,} iterations of the same network")
-        width = shutil.get_terminal_size().columns
-        terminalreporter.write_line(tables.as_text(tables.comparison(self.summary, BASELINE), width))
+        terminalreporter.write_line(tables.as_text(tables.comparison(self.summary, BASELINE)))
         terminalreporter.write_line(book.FOOTNOTE)
-        terminalreporter.write_line(tables.as_text(tables.phases(self.summary), width))
+        for reason in tables.reasons(self.summary):
+            terminalreporter.write_line(reason)
+        terminalreporter.write_line(tables.as_text(tables.phases(self.summary)))
         floor = self.noise_floor()
         if floor:
             terminalreporter.write_line(tables.noise_sentence(floor))

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ class Watch:
     def __init__(self, pid: int, cpus: Sequence[int]) -> None:
         """Start watching process ``pid`` on ``cpus``."""
         self._pid, self._cpus = pid, cpus
-        self._start = self._read()
+        self._begin, self._start = time.perf_counter(), self._read()
 
     def _read(self) -> tuple[float, float, float, float, int]:
         running = waiting = 0
@@ -132,12 +133,14 @@ class Watch:
         hertz = os.sysconf("SC_CLK_TCK")
         return running / 1e9, waiting / 1e9, busy / hertz, steal / hertz, throttles
 
-    def stop(self, wall_seconds: float) -> Load:
-        """Return what has happened since the start, over a round of ``wall_seconds``."""
+    def stop(self) -> Load:
+        """Return what has happened since the start."""
         ran, waited, busy, steal, throttles = (
             end - start for end, start in zip(self._read(), self._start, strict=True)
         )
-        return Load(wall_seconds, waited, max(0.0, busy - ran), steal, int(throttles), len(self._cpus))
+        return Load(
+            time.perf_counter() - self._begin, waited, max(0.0, busy - ran), steal, int(throttles), len(self._cpus)
+        )
 
 
 def record(cpus: Sequence[int]) -> dict[str, Any]:

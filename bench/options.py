@@ -54,8 +54,8 @@ def add_options(group: pytest.OptionGroup) -> None:
     """Add the options to ``group``."""
     add = group.addoption
     add("--iterations", type=count, default=1000, help="Updates in one timed round. Default: %(default)s.")
-    add("--rounds", type=count, default=2, help="Rounds of each case in one launch. Default: %(default)s.")
-    add("--launches", type=count, default=3, help="Worker processes of each case, in turn. Default: %(default)s.")
+    add("--rounds", type=count, default=1, help="Rounds of each case in one launch. Default: %(default)s.")
+    add("--launches", type=count, default=5, help="Worker processes of each case, in turn. Default: %(default)s.")
     add(
         "--until-width",
         type=positive,

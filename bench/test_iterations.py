@@ -20,12 +20,15 @@ def test_iterations(
     benchmark: BenchmarkFixture,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Hand the case's rounds, as its worker timed them, to pytest-benchmark; or fail with the case's reason."""
+    """Hand the case's rounds, as its worker timed them, to pytest-benchmark; or end with the case's reason.
+
+    A disturbed machine is nobody's failure: the test is skipped. Wrong work, a crash and stolen CPUs fail it.
+    """
     record = measured(case)
     benchmark.extra_info.update(record)
     benchmark.group = f"{record['iterations']} iterations of workload {record['fingerprint']}"
-    if record["state"] == "skipped":
-        pytest.skip(record["reason"])
+    if record["state"] in {"skipped", "contended", "throttled"}:
+        pytest.skip(f"{record['state']}: {record['reason']}")
     if record["state"] != "valid":
         # Entered without a duration and marked: the run is saved with the reason in it, and with no figure.
         benchmark.has_error = True

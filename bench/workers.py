@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import execnet
 import numpy as np
@@ -59,6 +59,15 @@ worker.serve(channel)
 
 class WorkerError(Exception):
     """A worker could not do its work; the message says which, why and, where that is known, what to do."""
+
+
+class Run(NamedTuple):
+    """What one run took, by the worker's clock and by the harness's, messages included; ``losses`` (steps,)."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    harness_seconds: float
+    losses: Float32
 
 
 class Worker:
@@ -165,20 +174,23 @@ class Worker:
         )
         return float(reply["build_seconds"])
 
-    def run(self, steps: int) -> tuple[float, float, Float32]:
-        """Train ``steps`` updates from the initial weights; returns wall seconds, CPU seconds and the losses.
+    def run(self, steps: int) -> Run:
+        """Train ``steps`` updates from the initial weights.
 
         Raises:
             WorkerError: the worker failed, or a loss is not finite or missing.
         """
+        self._ask("reset")
+        begin = time.perf_counter()
         reply = self._ask("run", steps=steps)
+        harness_seconds = time.perf_counter() - begin
         losses = unpack(reply["losses"])
         if losses.shape != (steps,):
             raise WorkerError(f"{self.case.id} returned {losses.shape} losses for {steps} steps")
         if not np.isfinite(losses).all():
             first = int(np.flatnonzero(~np.isfinite(losses))[0])
             raise WorkerError(f"{self.case.id}: the loss of step {first} is {losses[first]}; lower learning_rate")
-        return float(reply["wall_seconds"]), float(reply["cpu_seconds"]), losses
+        return Run(float(reply["wall_seconds"]), float(reply["cpu_seconds"]), harness_seconds, losses)
 
     def params(self) -> Params:
         """Return the weights after the last ``run``."""

@@ -75,11 +75,15 @@ class Service:
         self._trainer = self._class(described, data, device)
         return {"build_seconds": time.perf_counter() - start}
 
-    def run(self, steps: int) -> dict[str, Any]:
-        """Time ``steps`` updates from the initial weights: only ``Trainer.run`` is between the two readings."""
+    def reset(self) -> None:
+        """Put the initial weights back, and the garbage away: neither belongs to the next run's time."""
         trainer, initial = self._live()
         trainer.load(initial)
         gc.collect()
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Time ``steps`` updates: only ``Trainer.run`` is between the two readings."""
+        trainer, _ = self._live()
         gc.disable()  # as timeit does: a collection would land on whichever round it happens in
         try:
             cpu_start, start = time.process_time(), time.perf_counter()

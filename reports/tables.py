@@ -53,7 +53,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
     """Return one row a case: the book's on top, then those with a number from fast to slow, then the others.
 
     ``cases`` are the records of one campaign; speedups are paired ratios over ``baseline``, the label of one of them. A
-    case that is not valid has its state and reason in place of figures.
+    case that is not valid has its state in place of figures; ``reasons`` says why.
     """
     iterations = cases[0]["iterations"]
     time, speedup, errors = f"{iterations:,} iterations (s)", f"speedup over {baseline}", "error train/val/test (%)"
@@ -74,7 +74,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
         }
         for case in valid
     ]
-    rows += [{"case": case["case"], "state": f"{case['state']}: {case['reason']}"} for case in without_number(cases)]
+    rows += [{"case": case["case"], "state": case["state"]} for case in without_number(cases)]
     return pd.DataFrame(rows, columns=["case", time, speedup, "of bound (%)", errors, "state"]).fillna("")
 
 
@@ -109,14 +109,19 @@ def without_number(cases: Sequence[Case]) -> list[Case]:
     return [case for case in cases if case["state"] != "valid"]
 
 
-def as_text(frame: pd.DataFrame, width: int) -> str:
-    """Return ``frame`` as aligned plain text; only the last column may wrap, at ``width``."""
+def reasons(cases: Sequence[Case]) -> list[str]:
+    """Say of each case without a figure why it has none."""
+    return [f"{case['case']} is {case['state']}: {case['reason']}" for case in without_number(cases)]
+
+
+def as_text(frame: pd.DataFrame) -> str:
+    """Return ``frame`` as aligned plain text; it is as wide as it needs to be, since a wrapped figure misleads."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in frame.columns:
-        table.add_column(Text(column), no_wrap=column != frame.columns[-1])
+        table.add_column(Text(column), no_wrap=True)
     for row in frame.itertuples(index=False):
         table.add_row(*map(Text, row))
-    console = Console(width=max(width, 120), color_system=None)
+    console = Console(width=1000, color_system=None)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -45,7 +45,7 @@ def test_implementation_agrees_with_the_reference(worker: Worker, workload: Work
     initial = initial_params(workload)
     reference = Reference(workload, split, initial)
     worker.build(workload, split, initial)
-    _, _, losses = worker.run(reference.steps)
+    losses = worker.run(reference.steps).losses
     parity = reference.judge(losses, worker.params())
     assert parity.verified, parity.sentence
 
@@ -54,8 +54,8 @@ def test_each_run_starts_from_the_initial_weights(worker: Worker) -> None:
     """Two runs give the same losses: nothing is left over from the first."""
     workload = Workload(hidden=33, batch_size=50)
     worker.build(workload, make_split(500), initial_params(workload))
-    _, _, first = worker.run(15)
-    _, _, second = worker.run(15)
+    first = worker.run(15).losses
+    second = worker.run(15).losses
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
@@ -63,7 +63,7 @@ def test_the_last_partial_minibatch_is_never_used(worker: Worker) -> None:
     """With 250 images and minibatches of 100, step 2 sees what step 0 saw."""
     workload = Workload(hidden=20, batch_size=100, learning_rate=1e-30)
     worker.build(workload, make_split(250), initial_params(workload))
-    _, _, losses = worker.run(4)
+    losses = worker.run(4).losses
     np.testing.assert_array_equal(losses[:2], losses[2:])
     assert losses[0] != losses[1]
 

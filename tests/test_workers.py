@@ -98,7 +98,7 @@ def test_a_paused_worker_takes_no_cpu_and_goes_on_afterwards(ready: Worker) -> N
     assert process.status() == psutil.STATUS_STOPPED
     assert process.cpu_times()[:2] == before[:2]
     ready.resume()
-    assert ready.run(3)[2].shape == (3,)
+    assert ready.run(3).losses.shape == (3,)
 
 
 def test_nothing_is_left_of_a_worker_that_was_left_paused(tmp_path: Path) -> None:

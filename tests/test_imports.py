@@ -54,7 +54,7 @@ def test_no_framework_is_imported_outside_its_file(room: str) -> None:
 
 
 def test_the_harness_does_not_depend_on_the_reports() -> None:
-    """Only conftest and the studies, which join the rooms, know both; the reports know the harness's records at most."""
+    """Only conftest and the studies know both rooms; the reports know the harness's records at most."""
     for path in (ROOT / "bench").glob("*.py"):
         assert path.stem in {"conftest", "studies"} or "reports" not in top_level(path), path
     for path in (ROOT / "reports").glob("*.py"):

@@ -102,6 +102,7 @@ class Campaign:
         self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
         self._order = 0
         self._trained: dict[str, Params] = {}
+        self._workers: dict[str, Worker] = {}  # of the present launch
 
     @property
     def bound(self) -> CaseRecord | None:
@@ -137,44 +138,45 @@ class Campaign:
         return self._random.sample(entries, len(entries))
 
     def _launch(self, launch: int, reference: Reference, folder: Path, stack: ExitStack) -> None:
-        workers: dict[str, Worker] = {}
+        self._workers = {}
         begin = time.perf_counter()
         for entry in self._shuffled(self.entries):
             if self.records[entry.label].state is State.VALID:
                 self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
+                own = folder / entry.label
+                own.mkdir(exist_ok=True)
                 with self._guarded(entry):
-                    worker = stack.enter_context(
+                    worker = self._workers[entry.label] = stack.enter_context(
                         Worker(
                             entry.case,
                             entry.python,
                             entry.root,
                             cpus=self.plan.cpus,
-                            folder=folder,
+                            folder=own,
                             timeout_seconds=self.plan.timeout_seconds,
                         )
                     )
                     self._start(entry, worker, launch, reference)
-                    if self.records[entry.label].state is State.VALID:
-                        workers[entry.label] = worker
                     worker.pause()
         if not launch:
-            self._choose_bound(workers)
+            self._choose_bound()
         self.startup_seconds += time.perf_counter() - begin
-        live = [entry for entry in self.entries if entry.label in workers]
         for turn in range(self.plan.rounds):
-            for entry in self._shuffled(live):
+            for entry in self._shuffled(self.entries):
                 if self.records[entry.label].state is State.VALID:
                     self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
                     with self._guarded(entry):
-                        self._turn(entry, workers[entry.label], launch, turn, reference)
+                        self._turn(entry, self._workers[entry.label], launch, turn, reference)
 
     @contextmanager
     def _guarded(self, entry: Entry) -> Iterator[None]:
-        """Work on ``entry``: a failure costs it its number, and nobody else."""
+        """Work on ``entry``: a failure costs it its number and its worker, and nobody else."""
         try:
             yield
         except WorkerError as error:
             self.records[entry.label].give_up(State.FAILED, str(error))
+            if entry.label in self._workers:
+                self._workers[entry.label].kill()
 
     def _start(self, entry: Entry, worker: Worker, launch: int, reference: Reference) -> None:
         record = self.records[entry.label]
@@ -190,13 +192,15 @@ class Campaign:
             record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
         record.versions, record.thread_pools = worker.versions(), worker.thread_pools()
 
-    def _choose_bound(self, workers: dict[str, Worker]) -> None:
+    def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""
-        bounds = [entry for entry in self.entries if entry.bound and entry.label in workers]
+        bounds = [entry for entry in self.entries if entry.bound]
         seconds: dict[str, float] = {}
         for entry in bounds * BOUND_TRIALS:
-            worker = workers[entry.label]
+            if self.records[entry.label].state is not State.VALID:
+                continue
             with self._guarded(entry):
+                worker = self._workers[entry.label]
                 worker.resume()
                 run = worker.run(min(self.plan.iterations, BOUND_TRIAL_STEPS)).wall_seconds
                 seconds[entry.label] = min(run, seconds.get(entry.label, run))
@@ -206,6 +210,8 @@ class Campaign:
         for entry in bounds:
             if entry.label != best:
                 del self.records[entry.label]
+                if entry.label in self._workers:
+                    self._workers[entry.label].kill()
 
     def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int, reference: Reference) -> None:
         record = self.records[entry.label]
@@ -226,6 +232,7 @@ class Campaign:
                     waiting_seconds=load.waiting_seconds,
                     others_seconds=load.others_seconds,
                     steal_seconds=load.steal_seconds,
+                    megahertz=load.megahertz,
                     disturbance=load.disturbance,
                 )
             )
@@ -251,11 +258,10 @@ class Campaign:
         if not turns:
             record.give_up(State.SKIPPED, "interrupted before its first round")
         elif len(clean) < CLEAN_SHARE * len(turns):
-            disturbed = [each.disturbance for each in record.rounds if each.disturbance]
-            state = State.THROTTLED if disturbed[-1].startswith("throttled") else State.CONTENDED
-            record.give_up(
-                state, f"{len(turns) - len(clean)} of {len(turns)} turns stayed disturbed; the last: {disturbed[-1]}"
-            )
+            lost = turns - {(each.launch, each.turn) for each in clean}
+            last = [each.disturbance for each in record.rounds if (each.launch, each.turn) in lost][-1]
+            state = State.THROTTLED if last.startswith("throttled") else State.CONTENDED
+            record.give_up(state, f"{len(lost)} of {len(turns)} turns stayed disturbed; the last: {last}")
         else:
             threads = len(self.plan.cpus)
             used = median(each.cpu_seconds / each.wall_seconds for each in clean)

@@ -75,16 +75,17 @@ def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]
     A case that beats its own matrix products has not done them, or not with the work that the bound did: the figure
     goes, whatever the reason is.
     """
+    if bound and (bound.device != record.device or bound.state is not State.VALID):
+        bound = None
     efficiency = stats.paired_ratio(bound.clean_seconds, record.clean_seconds) if bound else None
     if efficiency and efficiency.low > IMPOSSIBLE:
         record.give_up(State.UNVERIFIED, f"it runs at {100 * efficiency.value:.0f} % of its matrix products' own speed")
     saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None}
     if record.state is State.VALID:
         seconds = stats.median(record.clean_seconds)
-        saved["seconds"] = seconds._asdict()
+        saved["seconds"] = seconds.as_dict()
         saved["gflop_per_second"] = about["step_flops"] * about["iterations"] / seconds.value / 1e9
-        if efficiency and bound and bound.state is State.VALID:
-            saved["efficiency"] = efficiency._asdict()
+        saved["efficiency"] = efficiency.as_dict() if efficiency else None
     return saved
 
 
@@ -98,6 +99,7 @@ class Session:
         self.summary: list[dict[str, Any]] = []
         self.campaign: Campaign | None = None
         self._about: dict[str, Any] = {}
+        self._machine: dict[str, Any] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -132,6 +134,7 @@ class Session:
             timeout_seconds=option.timeout,
         )
         self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
+        self._machine = machine.record(cpus)  # before the campaign becomes the load that it tells of
         self._about = {
             "protocol": "iterations",
             "iterations": plan.iterations,
@@ -232,9 +235,8 @@ class Session:
             return None
         once = self.records[again.case.removesuffix(AGAIN)]
         ratio = stats.paired_ratio(again.clean_seconds, once.clean_seconds)
-        if ratio is None or not again.state is once.state is State.VALID:
-            return None
-        return {"case": once.case, "ratio": ratio._asdict()}
+        valid = ratio and again.state is once.state is State.VALID
+        return {"case": once.case, "ratio": ratio.as_dict() if ratio and valid else None}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -249,7 +251,7 @@ class Session:
         plan = self.campaign.plan
         output_json["samenet"] = {
             "schema": SCHEMA,
-            "machine": machine.record(plan.cpus),
+            "machine": self._machine,
             "campaign": {
                 "iterations": plan.iterations,
                 "rounds": plan.rounds,

@@ -66,7 +66,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
     rows += [
         {
             "case": case["case"],
-            time: figure(Estimate(**case["seconds"])),
+            time: figure(Estimate.read(case["seconds"])),
             "of bound (%)": f"{100 * case['efficiency']['value']:.0f}" if case["efficiency"] else "",
             speedup: "1" if case["case"] == baseline else figure(paired_ratio(base, clean_seconds(case))),
             errors: " ".join(f"{case['error_rates'][name]:.2f}" for name in ("train", "validation", "test")),
@@ -96,7 +96,9 @@ def phases(cases: Sequence[Case]) -> pd.DataFrame:
 
 def noise_sentence(floor: Mapping[str, Any]) -> str:
     """Say what the A/A pair means for the reader: the smallest difference that the run could have seen."""
-    ratio = Estimate(**floor["ratio"])
+    ratio = Estimate.read(floor["ratio"]) if floor["ratio"] else None
+    if ratio is None or math.isnan(ratio.low):
+        return f"Noise floor: not known; {floor['case']} and its twin have no two pairs of valid rounds."
     smallest = max(abs(ratio.low - 1), abs(ratio.high - 1))
     return (
         f"Noise floor: {floor['case']} measured against itself gives {figure(ratio)};"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -33,7 +34,7 @@ BOUND_TRIALS, BOUND_TRIAL_STEPS = 3, 50
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured, and on what."""
+    """How much is measured, and on what; a launch ends with the turn in which its rounds exceed ``launch_seconds``."""
 
     workload: Workload
     dataset: Dataset
@@ -41,6 +42,7 @@ class Plan:
     iterations: int = 1000
     rounds: int = 1
     launches: int = 5
+    launch_seconds: float = float("inf")
     seed: int = 0
     timeout_seconds: float = 300.0
 
@@ -49,7 +51,9 @@ class Plan:
 class Entry:
     """A case in a campaign, under a label of its own: the same case can be entered twice, or at two revisions.
 
-    A ``bound`` is the step's matrix products alone: it trains nothing, so there is no parity to check.
+    A ``bound`` is the step's matrix products alone: it trains nothing, so there is no parity to check. In each turn
+    the entries of one ``group`` follow each other, so that nothing else is between what is to be compared; without
+    groups every order is as likely.
     """
 
     label: str
@@ -57,6 +61,7 @@ class Entry:
     python: Path
     root: Path
     bound: bool = False
+    group: str = ""
 
 
 class Progress(Protocol):
@@ -68,8 +73,8 @@ class Progress(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int) -> None:
-        """``total`` pieces of work lie ahead."""
+    def start(self, total: int | None) -> None:
+        """``total`` pieces of work lie ahead, or nobody knows how many."""
 
     def advance(self, text: str) -> None:
         """The next piece of work begins: ``text`` says which."""
@@ -118,7 +123,8 @@ class Campaign:
         """Measure everything; Ctrl-C ends it early and keeps what was measured."""
         plan = self.plan
         begin = time.perf_counter()
-        self.progress.start(1 + plan.launches * len(self.entries) * (1 + plan.rounds))
+        known = math.isinf(plan.launch_seconds)
+        self.progress.start(1 + plan.launches * len(self.entries) * (1 + plan.rounds) if known else None)
         try:
             self.progress.advance("the float64 reference")
             self.reference = self.reference or Reference(plan.workload, plan.dataset.train, self._initial)
@@ -135,7 +141,9 @@ class Campaign:
         self.wall_seconds = time.perf_counter() - begin
 
     def _shuffled(self, entries: Sequence[Entry]) -> list[Entry]:
-        return self._random.sample(entries, len(entries))
+        shuffled = self._random.sample(entries, len(entries))
+        groups = list(dict.fromkeys(entry.group or entry.label for entry in shuffled))
+        return sorted(shuffled, key=lambda entry: groups.index(entry.group or entry.label))
 
     def _launch(self, launch: int, reference: Reference, folder: Path, stack: ExitStack) -> None:
         self._workers = {}
@@ -161,7 +169,10 @@ class Campaign:
         if not launch:
             self._choose_bound()
         self.startup_seconds += time.perf_counter() - begin
+        begin = time.perf_counter()
         for turn in range(self.plan.rounds):
+            if time.perf_counter() - begin > self.plan.launch_seconds:
+                break
             for entry in self._shuffled(self.entries):
                 if self.records[entry.label].state is State.VALID:
                     self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import data, machine
+from bench.against import Against
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import NoInterpreterError, find_interpreter
-from bench.options import add_options
+from bench.options import add_options, amount
 from bench.progress import Display
 from bench.records import SCHEMA, CaseRecord, State
+from bench.revision import RevisionError, check_out
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
 from reports import book, stats, tables
+from reports.verdicts import verdict_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from reports.verdicts import Verdict
 
 ROOT = Path(__file__).parent.parent
 BASELINE = "numpy-cpu"
@@ -98,8 +104,11 @@ class Session:
         self.records: dict[str, CaseRecord] = {}
         self.summary: list[dict[str, Any]] = []
         self.campaign: Campaign | None = None
+        self.verdicts: list[Verdict] = []
         self._about: dict[str, Any] = {}
         self._machine: dict[str, Any] = {}
+        self._against: Against | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="samenet-revision-")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -121,15 +130,19 @@ class Session:
                 raise WorkloadError(
                     f"batch_size is {workload.batch_size}; the training set has {len(dataset.train.labels)} images"
                 )
-        except (data.DataError, ValueError) as error:
+            if option.against:
+                revision = check_out(option.against, ROOT, Path(self._folder.name))
+                self._against = Against(revision, option.tolerance / 100)
+        except (data.DataError, RevisionError, ValueError) as error:
             raise pytest.UsageError(str(error)) from None
         plan = Plan(
             workload,
             dataset,
             cpus,
-            iterations=option.iterations,
-            rounds=option.rounds,
+            iterations=amount(option).iterations,
+            rounds=amount(option).rounds,
             launches=option.launches,
+            launch_seconds=amount(option).launch_seconds,
             seed=option.seed,
             timeout_seconds=option.timeout,
         )
@@ -154,7 +167,10 @@ class Session:
         say(f"CPUs: {', '.join(map(str, cpus))}; one thread each, for every case")
 
     def _entries(self, selected: list[Case]) -> list[Entry]:
-        """Return what there is an interpreter for: the cases, one of them a second time, and the bounds."""
+        """Return what there is an interpreter for: the cases, one of them a second time, and the bounds.
+
+        Two revisions need neither of these: the cases stand beside themselves as they were.
+        """
         given = dict(self._config.option.python)
         entries = []
         for case in selected:
@@ -163,6 +179,8 @@ class Session:
             except NoInterpreterError as error:
                 self.records[case.id] = CaseRecord(case.id, case.implementation.name, case.device)
                 self.records[case.id].give_up(State.SKIPPED, str(error))
+        if self._against:
+            return self._against.beside(entries, given, ROOT)
         if entries:
             twin = next((entry for entry in entries if entry.label == BASELINE), entries[0])
             entries.append(replace(twin, label=twin.label + AGAIN))
@@ -173,7 +191,9 @@ class Session:
         return entries
 
     def _enough(self, campaign: Campaign) -> bool:
-        """Tell whether every case's interval is as narrow as ``--until-width`` asks."""
+        """Tell whether every case's interval is as narrow as ``--until-width`` asks, or every verdict known."""
+        if self._against:
+            return self._against.decided(campaign)
         wanted = self._config.option.until_width
         if wanted is None:
             return False
@@ -219,8 +239,12 @@ class Session:
     def case_record(self, case: Case) -> dict[str, Any]:
         """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
         bound = self.campaign.bound if self.campaign else None
-        saved = conclude(self.records[case.id], bound, self._about)
+        record = self.records[case.id]
+        saved = conclude(record, bound, self._about)
         self.summary.append(saved)
+        if self._against:
+            self.verdicts.append(self._against.verdict(record, self.records))
+            saved["verdict"] = self.verdicts[-1].as_dict()
         return saved
 
     @property
@@ -263,6 +287,7 @@ class Session:
                 "measured_seconds": self.campaign.measured_seconds,
             },
             "noise_floor": self.noise_floor(),
+            "against": self._against.as_dict(self.verdicts, self.records) if self._against else None,
             "bound": self.campaign.bound.as_dict() if self.campaign.bound else None,
             "again": self._again.as_dict() if self._again else None,
             "cases_without_number": [case for case in self.summary if case["state"] != State.VALID],
@@ -273,6 +298,10 @@ class Session:
         if not self.summary or self.campaign is None:
             return
         iterations = self.campaign.plan.iterations
+        if self._against:
+            terminalreporter.section(f"this tree against {self._against.revision.name}")
+            terminalreporter.write_line(tables.as_text(verdict_table([*self.verdicts, *self._against.removed()])))
+            return
         terminalreporter.section(f"{iterations:,} iterations of the same network")
         terminalreporter.write_line(tables.as_text(tables.comparison(self.summary, BASELINE)))
         terminalreporter.write_line(book.FOOTNOTE)

@@ -38,7 +38,7 @@ class Quiet:
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         """Say nothing of the ``total``."""
 
     def advance(self, text: str) -> None:

@@ -37,3 +37,5 @@ def test_iterations(
     clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
     clock.durations = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
     benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))
+    if record.get("verdict", {}).get("regression"):
+        pytest.fail(record["verdict"]["sentence"], pytrace=False)

@@ -50,7 +50,7 @@ class Silent:
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         """Ignore how much there is."""
 
     def advance(self, text: str) -> None:

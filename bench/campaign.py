@@ -89,7 +89,8 @@ class Campaign:
     reference: Reference | None = None
     records: dict[str, CaseRecord] = field(init=False)
     interrupted: bool = False
-    wall_seconds: float = 0.0
+    wall_seconds: float = 0.0  # of which:
+    startup_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Prepare an empty record for each entry."""
@@ -106,6 +107,11 @@ class Campaign:
     def bound(self) -> CaseRecord | None:
         """The record of the fastest matrix products, once the trial has chosen it."""
         return next((self.records[entry.label] for entry in self.entries if entry.bound), None)
+
+    @property
+    def measured_seconds(self) -> float:
+        """How long all rounds took together, the disturbed ones, the A/A pair's and the bound's too."""
+        return sum(each.harness_seconds for record in self.records.values() for each in record.rounds)
 
     def run(self) -> None:
         """Measure everything; Ctrl-C ends it early and keeps what was measured."""
@@ -132,6 +138,7 @@ class Campaign:
 
     def _launch(self, launch: int, reference: Reference, folder: Path, stack: ExitStack) -> None:
         workers: dict[str, Worker] = {}
+        begin = time.perf_counter()
         for entry in self._shuffled(self.entries):
             if self.records[entry.label].state is State.VALID:
                 self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
@@ -152,13 +159,14 @@ class Campaign:
                     worker.pause()
         if not launch:
             self._choose_bound(workers)
+        self.startup_seconds += time.perf_counter() - begin
         live = [entry for entry in self.entries if entry.label in workers]
         for turn in range(self.plan.rounds):
             for entry in self._shuffled(live):
                 if self.records[entry.label].state is State.VALID:
                     self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
                     with self._guarded(entry):
-                        self._turn(entry, workers[entry.label], launch, turn)
+                        self._turn(entry, workers[entry.label], launch, turn, reference)
 
     @contextmanager
     def _guarded(self, entry: Entry) -> Iterator[None]:
@@ -199,7 +207,7 @@ class Campaign:
             if entry.label != best:
                 del self.records[entry.label]
 
-    def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int) -> None:
+    def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int, reference: Reference) -> None:
         record = self.records[entry.label]
         worker.resume()
         for attempt in range(1 + REPEATS):
@@ -222,7 +230,9 @@ class Campaign:
                 )
             )
             self._order += 1
-            if not load.disturbance:
+            if not (entry.bound or reference.follows(run.losses)):
+                record.give_up(State.UNVERIFIED, f"the losses of round {self._order} are not those of the reference")
+            if record.state is not State.VALID or not load.disturbance:
                 break
         record.peak_bytes = max(record.peak_bytes, worker.peak_bytes())
         if not (entry.bound or record.losses):

@@ -102,7 +102,8 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Check everything that can be wrong before the first second is spent on measuring."""
-        selected = [item.callspec.params["case"] for item in session.items if hasattr(item, "callspec")]
+        params = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
+        selected = [each["case"] for each in params if "case" in each]
         if selected and not self._config.option.collectonly:
             self._prepare(selected)
 
@@ -219,16 +220,21 @@ class Session:
         self.summary.append(saved)
         return saved
 
+    @property
+    def _again(self) -> CaseRecord | None:
+        """The second half of the A/A pair."""
+        return next((record for label, record in self.records.items() if label.endswith(AGAIN)), None)
+
     def noise_floor(self) -> dict[str, Any] | None:
         """Return the ratio of a case to itself, which the campaign measured as it measured every other pair."""
-        records = self.campaign.records if self.campaign else {}
-        for label, record in records.items():
-            if label.endswith(AGAIN):
-                once = records[label.removesuffix(AGAIN)]
-                ratio = stats.paired_ratio(record.clean_seconds, once.clean_seconds)
-                if ratio and record.state is once.state is State.VALID:
-                    return {"case": once.case, "ratio": ratio._asdict()}
-        return None
+        again = self._again
+        if again is None:
+            return None
+        once = self.records[again.case.removesuffix(AGAIN)]
+        ratio = stats.paired_ratio(again.clean_seconds, once.clean_seconds)
+        if ratio is None or not again.state is once.state is State.VALID:
+            return None
+        return {"case": once.case, "ratio": ratio._asdict()}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -251,9 +257,12 @@ class Session:
                 "seed": plan.seed,
                 "interrupted": self.campaign.interrupted,
                 "wall_seconds": self.campaign.wall_seconds,
+                "startup_seconds": self.campaign.startup_seconds,
+                "measured_seconds": self.campaign.measured_seconds,
             },
             "noise_floor": self.noise_floor(),
             "bound": self.campaign.bound.as_dict() if self.campaign.bound else None,
+            "again": self._again.as_dict() if self._again else None,
             "cases_without_number": [case for case in self.summary if case["state"] != State.VALID],
         }
 

@@ -71,14 +71,15 @@ def only_campaign(path: Path | None = None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Load:
-    """What the measured CPUs did besides the worker, over one round; all in CPU seconds.
+    """What the measured CPUs did over one round, for the worker and for others; all in CPU seconds.
 
-    ``waiting_seconds``: the worker's threads stood in a run queue, ready, while something else had their CPU.
-    ``others_seconds``: work of processes other than the worker. ``steal_seconds``: taken by the hypervisor.
+    ``worker_seconds``: the worker's own. ``waiting_seconds``: its threads stood in a run queue, ready, while something
+    else had their CPU. ``others_seconds``: work of other processes. ``steal_seconds``: taken by the hypervisor.
     ``throttles``: thermal throttling events, where the machine counts them.
     """
 
     wall_seconds: float
+    worker_seconds: float
     waiting_seconds: float
     others_seconds: float
     steal_seconds: float
@@ -146,19 +147,22 @@ class Watch:
 def record(cpus: Sequence[int]) -> dict[str, Any]:
     """Return what a reader must know of this machine, with a fingerprint of its hardware.
 
-    The fingerprint covers CPU model, CPUs used, memory and architecture: what has to be equal before two runs may be
-    compared.
+    The fingerprint covers CPU model, CPUs used, memory, GPUs and architecture: what has to be equal before two runs may
+    be compared.
     """
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     cpuinfo = {name.strip(): value.strip() for name, value in fields.items()}
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    gpus = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    driver = Path("/proc/driver/nvidia/version")
     hardware = {
         "cpu": cpuinfo.get("model name", platform.processor()),
         "architecture": platform.machine(),
         "cpus_present": psutil.cpu_count() or 0,
         "cpus_used": len(cpus),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "gpus": [path.read_text(encoding="utf-8").partition("Model:")[2].partition("\n")[0].strip() for path in gpus],
     }
     text = json.dumps(hardware, sort_keys=True)
     return {
@@ -167,6 +171,7 @@ def record(cpus: Sequence[int]) -> dict[str, Any]:
         "cpus": list(cpus),
         "virtualised": "hypervisor" in cpuinfo.get("flags", "").split(),
         "governor": governor.read_text(encoding="ascii").strip() if governor.exists() else "not told",
+        "gpu_driver": driver.read_text(encoding="utf-8").partition("\n")[0] if driver.exists() else "none",
         "system": platform.platform(),
         "load_average": psutil.getloadavg()[0],
         "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},

@@ -127,6 +127,11 @@ class Reference:
             errors[name] = float(np.linalg.norm(params[index] - true)) / max(learned, np.finfo(np.float64).tiny)
         return errors
 
+    def follows(self, losses: Float32) -> bool:
+        """Tell whether ``losses`` begin as the reference's do: a run of any length shows by it that it trains."""
+        common = min(len(losses), self.steps)
+        return bool(np.abs(losses[:common] - self._losses[:common]).max() <= self.tolerances["loss"])
+
     def judge(self, losses: Float32, params: Params) -> Parity:
         """Compare an implementation's losses and weights after ``steps`` steps with the truth."""
         errors = self._errors(losses, params)

@@ -50,10 +50,11 @@ def test_arrays_survive_the_channel(dtype: str) -> None:
     np.testing.assert_array_equal(unpack(pack(array)), array, strict=True)
 
 
-def test_a_killed_worker_is_reported_with_its_signal(ready: Worker) -> None:
-    """SIGKILL between two requests: the next one says so."""
-    os.kill(ready.pid, signal.SIGKILL)
-    with pytest.raises(WorkerError, match="numpy-cpu was killed by SIGKILL"):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_worker_is_reported_with_its_signal(ready: Worker, number: signal.Signals) -> None:
+    """A signal between two requests: the next one says so."""
+    os.kill(ready.pid, number)
+    with pytest.raises(WorkerError, match=f"numpy-cpu was killed by {number.name}"):
         ready.run(1)
 
 

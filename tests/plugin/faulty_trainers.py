@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -35,14 +36,14 @@ class _Sound(Trainer):
 
 
 class Crashing(_Sound):
-    """Dies as a segfault would, in its second timed round."""
+    """Is killed, as the kernel does where memory runs out, in the middle of its third timed round."""
 
     def run(self, steps: int) -> Float32:
         """Train, or die."""
-        losses = super().run(steps)
-        if self._runs == 4:  # the first step, the parity run and one round came before
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return losses
+        if self._runs == 4:  # the first step, the parity run and two rounds came before
+            super().run(steps // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(steps)
 
 
 class Hanging(_Sound):
@@ -86,6 +87,25 @@ class Forgetful(_Sound):
     def params(self) -> Params:
         """Return the weights, the bias as it was."""
         return super().params()._replace(b1=self._bias)
+
+
+class Slacking(_Sound):
+    """Trains while it is looked at: any longer run than the one that parity sees ends at once."""
+
+    def run(self, steps: int) -> Float32:
+        """Train a hundred steps at most, and repeat their losses."""
+        return np.resize(super().run(min(steps, 100)), steps)
+
+
+class Unfinished(_Sound):
+    """Returns while half of the work is still under way, as a device does that nobody has waited for."""
+
+    def run(self, steps: int) -> Float32:
+        """Train, and leave the rest of the steps to a thread."""
+        losses = np.zeros(steps, np.float32)
+        losses[: steps // 2] = super().run(steps // 2)
+        threading.Thread(target=super().run, args=(steps - steps // 2,)).start()
+        return losses
 
 
 def __getattr__(name: str) -> None:

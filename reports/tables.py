@@ -353,22 +353,24 @@ def faster(case: Case, other: Case, where: str) -> str:
     return f"{case.case} trains this network {figure(estimate, '×')} faster than {other.case} {where}"
 
 
-def as_rich(table: Table) -> RichTable:
-    """Return the table for a terminal; it is as wide as it needs to be, since a wrapped figure misleads."""
+def as_rich(table: Table, *, drop: Sequence[str] = ()) -> RichTable:
+    """Return the table for a terminal, without the columns to ``drop``.
+
+    It is as wide as it needs to be, since a wrapped figure misleads.
+    """
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.frame.columns:
-        shown.add_column(Text(column), no_wrap=True, style="bold" if column == table.frame.columns[0] else "")
-    for number, row in enumerate(table.frame.itertuples(index=False)):
-        state = table.frame[STATE].iloc[number] if STATE in table.frame else ""
-        style = "dim" if number < table.pinned else "" if state in {"", "valid"} else "red"
-        shown.add_row(*map(Text, row), style=style)
+    frame = table.frame.drop(columns=list(drop))
+    for place, column in enumerate(frame.columns):
+        shown.add_column(Text(column), no_wrap=True, style="" if place else "bold")
+    for number, row in enumerate(frame.itertuples(index=False)):
+        sound = STATE not in frame or frame[STATE].iloc[number] == State.VALID
+        shown.add_row(*map(Text, row), style="dim" if number < table.pinned else "" if sound else "red")
     return shown
 
 
 def as_text(table: Table, *, drop: Sequence[str] = ()) -> str:
     """Return the table as aligned plain text, without the columns to ``drop``."""
-    bare = Table(table.name, table.title, table.frame.drop(columns=list(drop)))
     console = Console(width=1000, color_system=None)
     with console.capture() as captured:
-        console.print(as_rich(bare))
+        console.print(as_rich(table, drop=drop))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -18,7 +18,7 @@ from bench.progress import Display
 from bench.records import SCHEMA, CaseRecord, State
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
-from reports import book, stats, tables
+from reports import book, load, stats, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,14 +272,16 @@ class Session:
             return
         iterations = self.campaign.plan.iterations
         terminalreporter.section(f"{iterations:,} iterations of the same network")
-        terminalreporter.write_line(tables.as_text(tables.comparison(self.summary, BASELINE)))
+        measured = [load.as_case(record) for record in self.summary]
+        baseline = tables.choose_baseline(measured, BASELINE)
+        terminalreporter.write_line(tables.as_text(tables.comparison(measured, baseline), drop=tables.DETAIL))
         terminalreporter.write_line(book.FOOTNOTE)
-        for reason in tables.reasons(self.summary):
+        for reason in tables.reasons(measured):
             terminalreporter.write_line(reason)
-        terminalreporter.write_line(tables.as_text(tables.phases(self.summary)))
+        terminalreporter.write_line(tables.as_text(tables.phases(measured, baseline)))
         floor = self.noise_floor()
         if floor:
-            terminalreporter.write_line(tables.noise_sentence(floor))
+            terminalreporter.write_line(tables.noise_sentence(floor["case"], stats.Estimate(**floor["ratio"])))
         if self.campaign.interrupted:
             terminalreporter.write_line("interrupted: the rounds measured until then were kept")
 

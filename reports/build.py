@@ -69,7 +69,9 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
     files = {part.path for group in storage.groups for part in group.parts}
     summary = f"{len(files):,} saved runs in {len(storage.groups):,} groups that must not be mixed."
     if len(compared) > len(chosen):
-        summary += f" The {len(chosen)} newest groups are shown; build a report of the others from folders of their own."
+        summary += (
+            f" The {len(chosen)} newest groups are shown; build a report of the others from folders of their own."
+        )
     if storage.rejected:
         summary += f" {len(storage.rejected):,} files were left out; each has its reason below."
     return Report(
@@ -92,22 +94,22 @@ def assemble_section(number: int, group: Group, wanted: str | None) -> Section:
         f" · {group.conditions.precision} · {case.iterations:,} iterations"
     )
     every = (
-        tables.comparison(part, baseline),
-        tables.gpu(part),
-        tables.phases(part, baseline),
-        tables.manifest(part),
+        tables.comparison(part.cases, baseline),
+        tables.gpu(part.cases),
+        tables.phases(part.cases, baseline),
+        tables.manifest(part.cases),
         tables.circumstances(part),
         tables.history(group),
     )
     pictures = (
-        plots.speedups(part, baseline),
-        plots.phases(part, baseline),
-        plots.learning(part),
-        plots.drift(part),
+        plots.speedups(part.cases, baseline),
+        plots.phases(part.cases, baseline),
+        plots.learning(part.cases),
+        plots.drift(part.cases),
         plots.history(group),
     )
     found = tuple(picture for picture in pictures if picture)
-    return Section(f"group-{number}", f"Group {number}: {title}", tables.verdict(part, baseline), every, found)
+    return Section(f"group-{number}", f"Group {number}: {title}", tables.verdict(part.cases, baseline), every, found)
 
 
 def markdown(report: Report, *, pictures: bool = True) -> str:

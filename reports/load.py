@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from bench.records import SCHEMA, Launch, Round, State
-from reports.stats import Estimate
+from reports.stats import Estimate  # noqa: TC001  # pydantic reads it from the annotations
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Text = dict[str, str]
 
@@ -216,11 +218,6 @@ class Part:
     plan: Plan
     noise_floor: NoiseFloor | None
     cases: tuple[Case, ...]
-
-    @property
-    def valid(self) -> list[Case]:
-        """The cases with a number, the fastest first."""
-        return sorted((case for case in self.cases if case.state is State.VALID), key=lambda case: case.timed.value)
 
     def slim(self) -> Part:
         """Return the part without raw values."""

@@ -40,11 +40,13 @@ def render(report: Report) -> str:
     script = (folder / "page.js").read_text(encoding="utf-8")
     style = (folder / "page.css").read_text(encoding="utf-8")
     environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"csv_uri": csv_uri, "svg_uri": lambda svg: data_uri(svg, "image/svg+xml")}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     template = environment.get_template("page.html.jinja")
-    return template.render(
-        report=report, script=script, style=style, digest=digest, terms=TERMS, is_figure=is_figure
-    )
+    return template.render(report=report, script=script, style=style, digest=digest, terms=TERMS, is_figure=is_figure)

@@ -14,20 +14,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from reports.stats import Estimate
-from reports.tables import history_numbers, numbers
+from reports.tables import history_numbers, numbers, valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
 
-    from reports.load import Case, Group, Part
+    from reports.load import Case, Group
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, without its black and its pale yellow.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 MARKERS = "osD^vPX*<>"
 DASHES = ("-", "--", "-.", ":")
-HATCHES = ("", "////", "....", "xxxx")
+HATCHES = ("", "///", r"\\", "xx")
 INK = "#010203"  # stands for the page's text colour, and is replaced by it
 STYLE = {
     "axes.edgecolor": INK,
@@ -70,7 +70,7 @@ class Picture:
 
 def styles(cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
     """Return colour, marker and dashes of each case, the same in every picture and different in black and white."""
-    looks = zip(sorted({case.case for case in cases}), cycle(COLOURS), cycle(MARKERS), cycle(DASHES))  # noqa: B905
+    looks = zip(sorted({case.case for case in cases}), cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False)
     return {name: {"color": colour, "marker": marker, "linestyle": dash} for name, colour, marker, dash in looks}
 
 
@@ -92,16 +92,16 @@ def drawn(draw: Callable[..., None], *arguments: object, columns: int = 1, heigh
     return svg[svg.index("<svg") :].replace("<defs>", ADAPT + "<defs>", 1)
 
 
-def speedups(part: Part, baseline: str) -> Picture | None:
+def speedups(cases: Sequence[Case], baseline: str) -> Picture | None:
     """Draw each case's speedup over the baseline, with its interval."""
-    data = numbers(part, baseline)
+    data = numbers(cases, baseline)
     wanted = ["case", "speedup", "speedup_low", "speedup_high"]
     if "speedup" not in data:
         return None
     data = data[wanted].dropna(subset="speedup").sort_values("speedup")
 
     def draw(axes: Axes) -> None:
-        looks = styles(part.cases)
+        looks = styles(cases)
         for place, (name, value, low, high) in enumerate(data.itertuples(index=False)):
             errors = np.nan_to_num(np.array([[value - low], [high - value]])).clip(0)
             look = looks[name] | {"linestyle": "none"}
@@ -111,19 +111,21 @@ def speedups(part: Part, baseline: str) -> Picture | None:
         axes.set_xlabel(f"speedup over {baseline} (95 % interval)")
 
     best = data.iloc[-1]
-    alt = f"Speedup over {baseline} of {len(data)} cases, from slow to fast; {best['case']} leads with {best['speedup']:.2g}."
+    leader = f"{best['case']} leads with {best['speedup']:.2g}"
+    alt = f"Speedup over {baseline} of {len(data)} cases, from slow to fast; {leader}."
     svg = drawn(draw, height=1.1 + 0.34 * len(data))
     return Picture("speedup", "Speedup", alt, "speedup", svg, data)
 
 
-def phases(part: Part, baseline: str) -> Picture | None:
+def phases(cases: Sequence[Case], baseline: str) -> Picture | None:
     """Draw what an update costs in the first thousand, start included, broken into phases."""
-    if not part.valid:
+    if not valid_cases(cases):
         return None
-    every = numbers(part, baseline).dropna(subset="step_seconds")
+    every = numbers(cases, baseline).dropna(subset="step_seconds")
     parts = {"import": "import_seconds", "build": "build_seconds_cold", "first step": "first_step_seconds_cold"}
     count = every["iterations"].iloc[0]
-    data = pd.DataFrame({"case": every["case"]} | {f"{name}_ms": 1000 * every[key] / count for name, key in parts.items()})
+    shares = {f"{name}_ms": 1000 * every[key] / count for name, key in parts.items()}
+    data = pd.DataFrame({"case": every["case"]} | shares)
     data["steady steps_ms"] = 1000 * every["step_seconds"] * (count - 1) / count
     data = data.iloc[::-1]
 
@@ -136,18 +138,18 @@ def phases(part: Part, baseline: str) -> Picture | None:
             left += data[column].to_numpy()
         axes.set_xlabel(f"milliseconds a step over the first {count:,} steps of a cold process")
 
-    alt = f"Stacked bars: time per step over the first {count:,} steps, split into import, build, first step and the rest."
+    alt = f"Time per step over the first {count:,} steps, start included: import, build, first step and the others."
     svg = drawn(draw, height=1.5 + 0.34 * len(data))
     return Picture("phases", "Time per step, by phase", alt, "steady", svg, data)
 
 
-def learning(part: Part) -> Picture | None:
+def learning(cases: Sequence[Case]) -> Picture | None:
     """Draw the training loss against iterations and against seconds."""
-    cases = [case for case in part.valid if case.losses]
-    if not cases:
+    learned = [case for case in valid_cases(cases) if case.losses]
+    if not learned:
         return None
     frames = []
-    for case in cases:
+    for case in learned:
         blocks = np.array_split(np.array(case.losses), min(BLOCKS, len(case.losses)))
         done = np.cumsum([len(block) for block in blocks])
         loss = np.array([block.mean() for block in blocks])
@@ -156,26 +158,26 @@ def learning(part: Part) -> Picture | None:
     data = pd.concat(frames, ignore_index=True)
 
     def draw(left: Axes, right: Axes) -> None:
-        looks = styles(part.cases)
-        for axes, column, every in ((left, "iterations", 9), (right, "seconds", 9)):
+        looks = styles(cases)
+        for axes, column in ((left, "iterations"), (right, "seconds")):
             for shift, (name, frame) in enumerate(data.groupby("case")):
                 # The curves coincide where the training does: their marks stand at different places.
-                axes.plot(frame[column], frame["loss_nats"], label=name, markevery=(shift % every, every), **looks[name])
+                axes.plot(column, "loss_nats", data=frame, label=name, markevery=(shift % 9, 9), **looks[name])
             axes.set_xlabel(column)
         left.set_ylabel("training loss (nats)")
 
     alt = (
-        f"Training loss of {len(cases)} cases. Against iterations the curves coincide, since it is the same training;"
-        f" against seconds {cases[0].case} is the first to arrive."
+        f"Training loss of {len(learned)} cases. Against iterations the curves coincide, since it is the same training;"
+        f" against seconds {learned[0].case} is the first to arrive."
     )
     return Picture("loss", "Loss against iterations and seconds", alt, "loss", drawn(draw, columns=2, height=3.6), data)
 
 
-def drift(part: Part) -> Picture | None:
+def drift(cases: Sequence[Case]) -> Picture | None:
     """Draw every round in the order of measuring, as a share of its case's median."""
     rows = [
         (case.case, each.order, each.wall_seconds, 100 * each.wall_seconds / case.timed.value, each.disturbance)
-        for case in part.valid
+        for case in valid_cases(cases)
         for each in case.rounds
     ]
     if not rows:
@@ -183,7 +185,7 @@ def drift(part: Part) -> Picture | None:
     data = pd.DataFrame(rows, columns=["case", "order", "wall_seconds", "percent_of_median", "disturbance"])
 
     def draw(axes: Axes) -> None:
-        looks = styles(part.cases)
+        looks = styles(cases)
         for name, frame in data.groupby("case"):
             look = looks[name] | {"linestyle": "none"}
             clean = frame["disturbance"] == ""
@@ -195,7 +197,7 @@ def drift(part: Part) -> Picture | None:
         axes.set_ylabel("time (% of the case's median)")
 
     low, high = data["percent_of_median"].min(), data["percent_of_median"].max()
-    alt = f"{len(data)} rounds in the order of measuring; they lie between {low:.0f} and {high:.0f} % of their case's median."
+    alt = f"{len(data)} rounds in the order of measuring, between {low:.0f} and {high:.0f} % of their case's median."
     return Picture("drift", "Rounds over time", alt, "drift", drawn(draw, height=3.6), data)
 
 
@@ -216,7 +218,8 @@ def history(group: Group) -> Picture | None:
         axes.set_ylabel(f"seconds for {group.conditions.iterations:,} iterations")
         axes.tick_params("x", rotation=30)
 
-    alt = f"Seconds of {data['case'].nunique()} cases over the newest {min(RUNS, len(group.parts))} runs, with intervals."
+    shown = min(RUNS, len(group.parts))
+    alt = f"Seconds of {data['case'].nunique()} cases over the newest {shown} runs, with intervals."
     return Picture("history", "History", alt, "history", drawn(draw, height=4), data)
 
 
@@ -225,7 +228,7 @@ def scaling(groups: Sequence[Group]) -> list[Picture]:
     curves: dict[tuple[Any, ...], dict[tuple[str, int], Estimate]] = defaultdict(dict)
     about: dict[tuple[Any, ...], Case] = {}
     for group in groups:  # the newest first: its point stays
-        for case in group.newest.valid:
+        for case in valid_cases(group.newest.cases):
             for axis in ("hidden", "batch_size"):
                 size = case.workload.get(axis)
                 rest = tuple(sorted((name, str(value)) for name, value in case.workload.items() if name != axis))
@@ -249,7 +252,7 @@ def scaling_picture(
 
     def draw(axes: Axes) -> None:
         names = sorted(data["case"].unique())
-        for name, colour, marker, dash in zip(names, cycle(COLOURS), cycle(MARKERS), cycle(DASHES)):  # noqa: B905
+        for name, colour, marker, dash in zip(names, cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False):
             frame = data[data["case"] == name]
             axes.plot(frame[axis], 1000 * frame["step_seconds"], dash, label=name, color=colour, marker=marker)
         axes.set_xscale("log")

@@ -20,7 +20,7 @@ from reports.stats import Estimate, paired_ratio
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.load import Case, Group, NoiseFloor, Part, Rejected
+    from reports.load import Case, Group, Part, Rejected
 
 BASELINES = ("theano-cpu", "numpy-cpu")  # the book's framework, or else what everybody has
 SPLITS = ("train", "validation", "test")
@@ -85,19 +85,29 @@ def ratio(slower: Case, faster: Case) -> Estimate | None:
     return paired_ratio(slower.clean_seconds, faster.clean_seconds)
 
 
+def valid_cases(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases with a figure, the fastest first."""
+    return sorted((case for case in cases if case.state is State.VALID), key=lambda case: case.timed.value)
+
+
+def without_number(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases that have not earned a figure."""
+    return [case for case in cases if case.state is not State.VALID]
+
+
 def choose_baseline(cases: Sequence[Case], wanted: str | None = None) -> str:
     """Return the case that speedups are over: the wanted one, or else Theano, numpy or the slowest, if valid."""
-    valid = sorted((case for case in cases if case.state is State.VALID), key=lambda case: -case.timed.value)
-    names = [case.case for case in valid]
+    names = [case.case for case in reversed(valid_cases(cases))]
     preferred = [name for name in (wanted, *BASELINES) if name in names]
     return str((preferred or names or [wanted or BASELINES[0]])[0])
 
 
-def numbers(part: Part, baseline: str) -> pd.DataFrame:
+def numbers(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
     """Return one row a case with every figure unrounded: nothing stands in a case's row that it has not earned."""
-    base = {case.case: case for case in part.valid}.get(baseline)
+    valid = valid_cases(cases)
+    base = {case.case: case for case in valid}.get(baseline)
     rows = []
-    for case in [*part.valid, *(case for case in part.cases if case.state is not State.VALID)]:
+    for case in [*valid, *without_number(cases)]:
         row: dict[str, Any] = {"case": case.case, "implementation": case.implementation, "device": case.device}
         row |= {"state": str(case.state), "reason": case.reason, "versions": versions(case)}
         row |= {"iterations": case.iterations}
@@ -129,16 +139,16 @@ def versions(case: Case) -> str:
     return ", ".join(f"{name} {version}" for name, version in case.versions.items())
 
 
-def comparison(part: Part, baseline: str) -> Table:
+def comparison(cases: Sequence[Case], baseline: str) -> Table:
     """Return one row a case: the book's on top, then those with a number from fast to slow, then the others."""
-    time, speedup = f"{part.cases[0].iterations:,} iterations (s)", f"speedup over {baseline}"
-    data = numbers(part, baseline)
+    time, speedup = f"{cases[0].iterations:,} iterations (s)", f"speedup over {baseline}"
+    data = numbers(cases, baseline)
     speedups = {row["case"]: row for row in data.to_dict("records")}
     rows: list[dict[str, Any]] = [
         {"case": row.case, time: f"{row.seconds:.0f}*", ERRORS: f"{row.train_error_percent:.0f}", STATE: row.protocol}
         for row in BOOK_ROWS
     ]
-    for case in part.valid:
+    for case in valid_cases(cases):
         row = speedups[case.case]
         over = Estimate(*(row.get(key, math.nan) for key in ("speedup", "speedup_low", "speedup_high")))
         rows.append(
@@ -155,25 +165,22 @@ def comparison(part: Part, baseline: str) -> Table:
                 STATE: str(case.state),
             }
         )
-    without = [case for case in part.cases if case.state is not State.VALID]
-    rows += [{"case": case.case, "versions": versions(case), STATE: str(case.state)} for case in without]
+    rows += [{"case": case.case, "versions": versions(case), STATE: str(case.state)} for case in without_number(cases)]
     terms = {"case": "case", "versions": "versions", time: "time", speedup: "speedup", BOUND: "efficiency"}
     terms |= {ERRORS: "error", BUILD: "build", FIRST: "first-step", MEMORY: "memory", STATE: "state"}
-    notes = [FOOTNOTE, *reasons(part.cases)] + ([noise_sentence(part.noise_floor)] if part.noise_floor else [])
     frame = pd.DataFrame(rows, columns=list(terms)).fillna("")
-    return Table("comparison", "Comparison", frame, terms, tuple(notes), len(BOOK_ROWS), data)
+    return Table("comparison", "Comparison", frame, terms, (FOOTNOTE, *reasons(cases)), len(BOOK_ROWS), data)
 
 
-def gpu(part: Part) -> Table:
+def gpu(cases: Sequence[Case]) -> Table:
     """Return CPU against GPU, one row an implementation, beside the book's 8.7."""
     book_cpu, book_gpu = BOOK_ROWS
     terms = {"implementation": "case", "CPU (s)": "time", "GPU (s)": "time", "GPU over CPU": "gpu-speedup"}
     book = (f"{book_cpu.seconds:.0f}*", f"{book_gpu.seconds:.0f}*", f"{book_cpu.seconds / book_gpu.seconds:.1f}")
     rows: list[tuple[str, ...]] = [("book, Theano", *book)]
     data = []
-    valid = {(case.implementation, case.device): case for case in part.valid}
-    names = dict.fromkeys(case.implementation for case in part.valid)
-    for name in names:
+    valid = {(case.implementation, case.device): case for case in valid_cases(cases)}
+    for name in dict.fromkeys(name for name, _ in valid):
         on_cpu, on_gpu = valid.get((name, "cpu")), valid.get((name, "cuda"))
         times = [figure(case.timed) if case else "not measured" for case in (on_cpu, on_gpu)]
         speedup = ratio(on_cpu, on_gpu) if on_cpu and on_gpu else None
@@ -195,18 +202,20 @@ def break_even(start: float, step: float, base_start: float, base_step: float) -
     return f"{'from' if step < base_step else 'until'} {rounded:,.0f}"
 
 
-def phases(part: Part, baseline: str) -> Table:
+def phases(cases: Sequence[Case], baseline: str) -> Table:
     """Return what each valid case needs before its first full round, and when that has paid off."""
     terms = {"case": "case", "import (s)": "import", BUILD: "build", "build, warm (s)": "build", FIRST: "first-step"}
     terms |= {"first step, warm (s)": "first-step", "steady step (ms)": "steady"}
     terms |= {f"ahead of {baseline} (steps)": "break-even", MEMORY: "memory"}
     begin = {
-        case.case: case.launches[0].import_seconds + case.launches[0].build_seconds + case.launches[0].first_step_seconds
-        for case in part.valid
+        case.case: case.launches[0].import_seconds
+        + case.launches[0].build_seconds
+        + case.launches[0].first_step_seconds
+        for case in valid_cases(cases)
     }
-    step = {case.case: case.timed.value / case.iterations for case in part.valid}
+    step = {case.case: case.timed.value / case.iterations for case in valid_cases(cases)}
     rows = []
-    for case in part.valid:
+    for case in valid_cases(cases):
         name, found = case.case, startup(case)
         ahead = break_even(begin[name], step[name], begin[baseline], step[baseline]) if name != baseline else ""
         steady = figure(scaled(case.timed, 1000 / case.iterations))
@@ -225,11 +234,11 @@ def pool(case: Case, interface: str) -> str:
     )
 
 
-def manifest(part: Part) -> Table:
+def manifest(cases: Sequence[Case]) -> Table:
     """Return what differs between the cases in a way that a reader must know."""
-    keys = dict.fromkeys(key for case in part.cases for key in case.manifest)
+    keys = dict.fromkeys(key for case in cases for key in case.manifest)
     rows = []
-    for case in part.cases:
+    for case in cases:
         found = {"case": case.case, "BLAS found": pool(case, "blas"), "thread runtime found": pool(case, "openmp")}
         rows.append(found | {key: case.manifest.get(key, "not told") for key in keys})
     notes = () if keys else ("This run was saved without a manifest: only what its processes had loaded is known.",)
@@ -249,6 +258,8 @@ def circumstances(part: Part) -> Table:
     facts |= {f"workload: {name}": value for name, value in case.workload.items() if name != "data"}
     facts |= {"protocol": case.protocol, "launches": plan.launches, "rounds a launch": plan.rounds}
     facts |= {"measured in (s)": f"{plan.wall_seconds:.0f}", "interrupted": plan.interrupted, "saved as": part.path}
+    if part.noise_floor:
+        facts |= {"noise floor": noise_sentence(part.noise_floor.case, part.noise_floor.ratio)}
     facts |= {"commit": part.commit.label, "measured at": f"{part.when:%Y-%m-%d %H:%M %Z}"}
     frame = pd.DataFrame([(name, str(value)) for name, value in facts.items()], columns=["what", "value"])
     return Table("machine", "Machine and data", frame, {"what": "machine", "value": "machine"})
@@ -312,25 +323,25 @@ def rejected(files: Sequence[Rejected]) -> Table:
     return Table("left-out", "Files left out", frame)
 
 
-def noise_sentence(floor: NoiseFloor) -> str:
+def noise_sentence(case: str, ratio: Estimate) -> str:
     """Say what the A/A pair means for the reader: the smallest difference that the run could have seen."""
-    smallest = max(abs(floor.ratio.low - 1), abs(floor.ratio.high - 1))
+    smallest = max(abs(ratio.low - 1), abs(ratio.high - 1))
     return (
-        f"Noise floor: {floor.case} measured against itself gives {figure(floor.ratio)};"
+        f"Noise floor: {case} measured against itself gives {figure(ratio)};"
         f" this run cannot tell differences below {100 * smallest:.1f} %."
     )
 
 
 def reasons(cases: Sequence[Case]) -> list[str]:
     """Say of each case without a figure why it has none."""
-    return [f"{case.case} is {case.state}: {case.reason}" for case in cases if case.state is not State.VALID]
+    return [f"{case.case} is {case.state}: {case.reason}" for case in without_number(cases)]
 
 
-def verdict(part: Part, baseline: str) -> str:
+def verdict(cases: Sequence[Case], baseline: str) -> str:
     """Return the answer in one sentence: who is fastest on the CPU and on the GPU, and by how much."""
-    on_cpu = [case for case in part.valid if case.device == "cpu"]
-    on_gpu = [case for case in part.valid if case.device == "cuda"]
-    if not part.valid:
+    valid = valid_cases(cases)
+    on_cpu, on_gpu = ([case for case in valid if case.device == device] for device in ("cpu", "cuda"))
+    if not valid:
         return "No case of this run has earned a figure."
     sentences = []
     if on_cpu:
@@ -338,7 +349,7 @@ def verdict(part: Part, baseline: str) -> str:
         sentences = [faster(best, others[0], "on this CPU") if others else f"{best.case} is alone on this CPU"]
     if on_gpu:
         best = on_gpu[0]
-        sentences.append(faster(best, on_cpu[0], "than the CPU's best") if on_cpu else f"{best.case} leads on the GPU")
+        sentences.append(faster(best, on_cpu[0], "on this GPU") if on_cpu else f"{best.case} leads on the GPU")
     else:
         sentences.append("no GPU was measured")
     return "; ".join(sentences) + "."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports import page, plots, tables
+from reports.load import StorageError
 from reports.terms import TERMS
 
 if TYPE_CHECKING:
@@ -61,10 +62,19 @@ class Report:
 
 
 def assemble(storage: Storage, baseline: str | None = None) -> Report:
-    """Return the report on everything in ``storage``, with speedups over ``baseline`` where a group has it."""
+    """Return the report on everything in ``storage``, with speedups over ``baseline`` where a group has it.
+
+    Raises:
+        StorageError: no group has a valid case of that name.
+    """
     # One size of many says little by itself: the scaling pictures put them together.
     compared = [group for group in storage.groups if group.conditions.protocol != "scaling"]
-    chosen = (compared or storage.groups)[:SECTIONS]
+    chosen = (compared or list(storage.groups))[:SECTIONS]
+    known = {case.case for group in chosen for case in tables.valid_cases(group.newest.cases)}
+    if baseline and baseline not in known:
+        raise StorageError(
+            f"no valid case {baseline} in {len(chosen)} groups; choose one of: {', '.join(sorted(known))}"
+        )
     sections = tuple(assemble_section(number, group, baseline) for number, group in enumerate(chosen, 1))
     files = {part.path for group in storage.groups for part in group.parts}
     summary = f"{len(files):,} saved runs in {len(storage.groups):,} groups that must not be mixed."

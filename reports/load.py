@@ -307,7 +307,9 @@ def explain(text: bytes, error: ValidationError | None = None) -> str:
     if probe.schema != SCHEMA:
         remedy = "update samenet" if (probe.schema or 0) > SCHEMA else "measure again"
         return f"has schema {probe.schema}, and this version reads schema {SCHEMA}; {remedy}"
-    first = error.errors()[0] if error else {"loc": (), "msg": "unknown"}
+    if error is None:
+        return "cannot be used; measure again"
+    first = error.errors()[0]
     return f"does not fit schema {SCHEMA}: {'.'.join(map(str, first['loc']))}: {first['msg']}; measure again"
 
 

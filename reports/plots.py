@@ -36,7 +36,7 @@ STYLE = {
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.size": 11,
     "grid.alpha": 0.25,
     "grid.color": INK,
     "hatch.linewidth": 0.6,
@@ -77,7 +77,7 @@ def styles(cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
 def drawn(draw: Callable[..., None], *arguments: object, columns: int = 1, height: float = 3.2) -> str:
     """Let ``draw`` fill axes beside each other, and return them as SVG."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # the stub wants a literal of every key
-        chart = Figure(figsize=(7.6, height))
+        chart = Figure(figsize=(6.2, height))
         axes = chart.subplots(1, columns, squeeze=False)[0]
         for each in axes:
             each.grid(visible=True)
@@ -85,7 +85,7 @@ def drawn(draw: Callable[..., None], *arguments: object, columns: int = 1, heigh
         draw(*axes, *arguments)
         handles, labels = axes[0].get_legend_handles_labels()
         if handles:
-            chart.legend(handles, labels, loc="outside lower center", ncols=4)
+            chart.legend(handles, labels, loc="outside lower center", ncols=3)
         target = io.StringIO()
         chart.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = target.getvalue().replace(INK, "currentColor")
@@ -133,8 +133,9 @@ def phases(cases: Sequence[Case], baseline: str) -> Picture | None:
         left = np.zeros(len(data))
         for column, colour, hatch in zip(data.columns[1:], COLOURS, HATCHES, strict=False):
             label = column.removesuffix("_ms")
-            look = {"color": colour, "hatch": hatch, "edgecolor": INK, "linewidth": 0.6}
-            axes.barh(data["case"], data[column], left=left, label=label, **look)
+            bars = axes.barh(data["case"], data[column], left=left, label=label, color=colour, edgecolor=INK)
+            for bar in bars:
+                bar.set_hatch(hatch)
             left += data[column].to_numpy()
         axes.set_xlabel(f"milliseconds a step over the first {count:,} steps of a cold process")
 
@@ -162,7 +163,8 @@ def learning(cases: Sequence[Case]) -> Picture | None:
         for axes, column in ((left, "iterations"), (right, "seconds")):
             for shift, (name, frame) in enumerate(data.groupby("case")):
                 # The curves coincide where the training does: their marks stand at different places.
-                axes.plot(column, "loss_nats", data=frame, label=name, markevery=(shift % 9, 9), **looks[name])
+                marks = (shift % 9, 9)
+                axes.plot(frame[column], frame["loss_nats"], label=name, markevery=marks, **looks[str(name)])
             axes.set_xlabel(column)
         left.set_ylabel("training loss (nats)")
 
@@ -187,7 +189,7 @@ def drift(cases: Sequence[Case]) -> Picture | None:
     def draw(axes: Axes) -> None:
         looks = styles(cases)
         for name, frame in data.groupby("case"):
-            look = looks[name] | {"linestyle": "none"}
+            look = looks[str(name)] | {"linestyle": "none"}
             clean = frame["disturbance"] == ""
             axes.plot(frame["order"][clean], frame["percent_of_median"][clean], label=name, **look)
             hollow = look | {"markerfacecolor": "none"}
@@ -212,8 +214,9 @@ def history(group: Group) -> Picture | None:
         looks = styles([case for part in group.parts for case in part.cases])
         for name, frame in data.groupby("case"):
             low, high = frame["low_seconds"].astype(float), frame["high_seconds"].astype(float)
-            axes.plot(frame["measured_at"], frame["value_seconds"], label=name, markersize=3, **looks[name])
-            axes.fill_between(frame["measured_at"], low, high, color=looks[name]["color"], alpha=0.2, linewidth=0)
+            look = looks[str(name)]
+            axes.plot(frame["measured_at"], frame["value_seconds"], label=name, markersize=3, **look)
+            axes.fill_between(frame["measured_at"], low, high, color=look["color"], alpha=0.2, linewidth=0)
         axes.set_yscale("log")
         axes.set_ylabel(f"seconds for {group.conditions.iterations:,} iterations")
         axes.tick_params("x", rotation=30)

@@ -175,7 +175,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> Table:
 def gpu(cases: Sequence[Case]) -> Table:
     """Return CPU against GPU, one row an implementation, beside the book's 8.7."""
     book_cpu, book_gpu = BOOK_ROWS
-    terms = {"implementation": "case", "CPU (s)": "time", "GPU (s)": "time", "GPU over CPU": "gpu-speedup"}
+    terms = {"implementation": "case", "CPU (s)": "time", "GPU (s)": "time", "GPU speedup": "gpu-speedup"}
     book = (f"{book_cpu.seconds:.0f}*", f"{book_gpu.seconds:.0f}*", f"{book_cpu.seconds / book_gpu.seconds:.1f}")
     rows: list[tuple[str, ...]] = [("book, Theano", *book)]
     data = []
@@ -217,7 +217,7 @@ def phases(cases: Sequence[Case], baseline: str) -> Table:
     rows = []
     for case in valid_cases(cases):
         name, found = case.case, startup(case)
-        ahead = break_even(begin[name], step[name], begin[baseline], step[baseline]) if name != baseline else ""
+        ahead = break_even(begin[name], step[name], begin[baseline], step[baseline]) if name != baseline else "baseline"
         steady = figure(scaled(case.timed, 1000 / case.iterations))
         memory = f"{case.peak_bytes / 2**20:.0f}"
         keys = ("import_seconds", *(f"{a}_seconds_{b}" for a in ("build", "first_step") for b in ("cold", "warm")))
@@ -228,7 +228,7 @@ def phases(cases: Sequence[Case], baseline: str) -> Table:
 def pool(case: Case, interface: str) -> str:
     """Return the thread pools of one kind that the case's process had loaded."""
     return ", ".join(
-        f"{each.get('internal_api')} {each.get('version') or ''}, {each.get('num_threads')} threads"
+        f"{each.get('internal_api')} {each.get('version') or ''}".rstrip() + f", {each.get('num_threads')} threads"
         for each in case.thread_pools
         if each.get("user_api") == interface
     )
@@ -237,13 +237,13 @@ def pool(case: Case, interface: str) -> str:
 def manifest(cases: Sequence[Case]) -> Table:
     """Return what differs between the cases in a way that a reader must know."""
     keys = dict.fromkeys(key for case in cases for key in case.manifest)
-    rows = []
+    rows: list[dict[str, str]] = []
     for case in cases:
         found = {"case": case.case, "BLAS found": pool(case, "blas"), "thread runtime found": pool(case, "openmp")}
         rows.append(found | {key: case.manifest.get(key, "not told") for key in keys})
     notes = () if keys else ("This run was saved without a manifest: only what its processes had loaded is known.",)
     frame = pd.DataFrame(rows)
-    return Table("manifest", "Fairness manifest", frame, dict.fromkeys(frame, "manifest") | {"case": "case"}, notes)
+    return Table("manifest", "Fairness manifest", frame, dict.fromkeys(rows[0], "manifest") | {"case": "case"}, notes)
 
 
 def circumstances(part: Part) -> Table:
@@ -275,7 +275,7 @@ def history(group: Group) -> Table:
         rows.append(when | {f"{name} (s)": found.get(name, "") for name in names})
     frame, total = pd.DataFrame(rows), len(group.parts)
     notes = (f"The newest {HISTORY_ROWS} of {total:,} runs; the CSV has them all.",) if total > HISTORY_ROWS else ()
-    return Table("history", "History", frame, dict.fromkeys(frame, "history"), notes, 0, history_numbers(group))
+    return Table("history", "History", frame, dict.fromkeys(rows[0], "history"), notes, 0, history_numbers(group))
 
 
 def history_numbers(group: Group) -> pd.DataFrame:
@@ -314,7 +314,7 @@ def groups(found: Sequence[Group]) -> Table:
         for number, group in enumerate(found, 1)
     ]
     frame = pd.DataFrame(rows)
-    return Table("groups", "What may be compared", frame, dict.fromkeys(frame, "conditions"))
+    return Table("groups", "What may be compared", frame, dict.fromkeys(rows[0], "conditions"))
 
 
 def rejected(files: Sequence[Rejected]) -> Table:

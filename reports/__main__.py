@@ -34,7 +34,7 @@ def run_build(options: argparse.Namespace) -> int:
         message = f"cannot write into {options.out}: {error.strerror}; give another folder with --out"
         Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False)
         return UNUSABLE
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=1000)  # a line that a terminal wraps is better than a cut figure
     main = report.sections[0].tables[0]
     if console.is_terminal:
         console.print(tables.as_rich(main, drop=tables.DETAIL))

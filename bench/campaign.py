@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -33,7 +34,7 @@ BOUND_TRIALS, BOUND_TRIAL_STEPS = 3, 50
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured, and on what."""
+    """How much is measured, and on what; a launch ends with the turn in which its rounds exceed ``launch_seconds``."""
 
     workload: Workload
     dataset: Dataset
@@ -41,6 +42,7 @@ class Plan:
     iterations: int = 1000
     rounds: int = 1
     launches: int = 5
+    launch_seconds: float = float("inf")
     seed: int = 0
     timeout_seconds: float = 300.0
 
@@ -49,7 +51,9 @@ class Plan:
 class Entry:
     """A case in a campaign, under a label of its own: the same case can be entered twice, or at two revisions.
 
-    A ``bound`` is the step's matrix products alone: it trains nothing, so there is no parity to check.
+    A ``bound`` is the step's matrix products alone: it trains nothing, so there is no parity to check. In each turn
+    the entries of one ``group`` follow each other, so that nothing else is between what is to be compared; without
+    groups every order is as likely.
     """
 
     label: str
@@ -57,6 +61,7 @@ class Entry:
     python: Path
     root: Path
     bound: bool = False
+    group: str = ""
 
 
 class Progress(Protocol):
@@ -68,8 +73,8 @@ class Progress(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int) -> None:
-        """``total`` pieces of work lie ahead."""
+    def start(self, total: int | None) -> None:
+        """``total`` pieces of work lie ahead, or nobody knows how many."""
 
     def advance(self, text: str) -> None:
         """The next piece of work begins: ``text`` says which."""
@@ -102,6 +107,7 @@ class Campaign:
         self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
         self._order = 0
         self._trained: dict[str, Params] = {}
+        self._workers: dict[str, Worker] = {}  # of the present launch
 
     @property
     def bound(self) -> CaseRecord | None:
@@ -117,7 +123,8 @@ class Campaign:
         """Measure everything; Ctrl-C ends it early and keeps what was measured."""
         plan = self.plan
         begin = time.perf_counter()
-        self.progress.start(1 + plan.launches * len(self.entries) * (1 + plan.rounds))
+        known = math.isinf(plan.launch_seconds)
+        self.progress.start(1 + plan.launches * len(self.entries) * (1 + plan.rounds) if known else None)
         try:
             self.progress.advance("the float64 reference")
             self.reference = self.reference or Reference(plan.workload, plan.dataset.train, self._initial)
@@ -134,47 +141,53 @@ class Campaign:
         self.wall_seconds = time.perf_counter() - begin
 
     def _shuffled(self, entries: Sequence[Entry]) -> list[Entry]:
-        return self._random.sample(entries, len(entries))
+        shuffled = self._random.sample(entries, len(entries))
+        groups = list(dict.fromkeys(entry.group or entry.label for entry in shuffled))
+        return sorted(shuffled, key=lambda entry: groups.index(entry.group or entry.label))
 
     def _launch(self, launch: int, reference: Reference, folder: Path, stack: ExitStack) -> None:
-        workers: dict[str, Worker] = {}
+        self._workers = {}
         begin = time.perf_counter()
         for entry in self._shuffled(self.entries):
             if self.records[entry.label].state is State.VALID:
                 self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
+                own = folder / entry.label
+                own.mkdir(exist_ok=True)
                 with self._guarded(entry):
-                    worker = stack.enter_context(
+                    worker = self._workers[entry.label] = stack.enter_context(
                         Worker(
                             entry.case,
                             entry.python,
                             entry.root,
                             cpus=self.plan.cpus,
-                            folder=folder,
+                            folder=own,
                             timeout_seconds=self.plan.timeout_seconds,
                         )
                     )
                     self._start(entry, worker, launch, reference)
-                    if self.records[entry.label].state is State.VALID:
-                        workers[entry.label] = worker
                     worker.pause()
         if not launch:
-            self._choose_bound(workers)
+            self._choose_bound()
         self.startup_seconds += time.perf_counter() - begin
-        live = [entry for entry in self.entries if entry.label in workers]
+        begin = time.perf_counter()
         for turn in range(self.plan.rounds):
-            for entry in self._shuffled(live):
+            if time.perf_counter() - begin > self.plan.launch_seconds:
+                break
+            for entry in self._shuffled(self.entries):
                 if self.records[entry.label].state is State.VALID:
                     self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
                     with self._guarded(entry):
-                        self._turn(entry, workers[entry.label], launch, turn, reference)
+                        self._turn(entry, self._workers[entry.label], launch, turn, reference)
 
     @contextmanager
     def _guarded(self, entry: Entry) -> Iterator[None]:
-        """Work on ``entry``: a failure costs it its number, and nobody else."""
+        """Work on ``entry``: a failure costs it its number and its worker, and nobody else."""
         try:
             yield
         except WorkerError as error:
             self.records[entry.label].give_up(State.FAILED, str(error))
+            if entry.label in self._workers:
+                self._workers[entry.label].kill()
 
     def _start(self, entry: Entry, worker: Worker, launch: int, reference: Reference) -> None:
         record = self.records[entry.label]
@@ -190,13 +203,15 @@ class Campaign:
             record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
         record.versions, record.thread_pools = worker.versions(), worker.thread_pools()
 
-    def _choose_bound(self, workers: dict[str, Worker]) -> None:
+    def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""
-        bounds = [entry for entry in self.entries if entry.bound and entry.label in workers]
+        bounds = [entry for entry in self.entries if entry.bound]
         seconds: dict[str, float] = {}
         for entry in bounds * BOUND_TRIALS:
-            worker = workers[entry.label]
+            if self.records[entry.label].state is not State.VALID:
+                continue
             with self._guarded(entry):
+                worker = self._workers[entry.label]
                 worker.resume()
                 run = worker.run(min(self.plan.iterations, BOUND_TRIAL_STEPS)).wall_seconds
                 seconds[entry.label] = min(run, seconds.get(entry.label, run))
@@ -206,6 +221,8 @@ class Campaign:
         for entry in bounds:
             if entry.label != best:
                 del self.records[entry.label]
+                if entry.label in self._workers:
+                    self._workers[entry.label].kill()
 
     def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int, reference: Reference) -> None:
         record = self.records[entry.label]
@@ -226,6 +243,7 @@ class Campaign:
                     waiting_seconds=load.waiting_seconds,
                     others_seconds=load.others_seconds,
                     steal_seconds=load.steal_seconds,
+                    megahertz=load.megahertz,
                     disturbance=load.disturbance,
                 )
             )
@@ -251,11 +269,10 @@ class Campaign:
         if not turns:
             record.give_up(State.SKIPPED, "interrupted before its first round")
         elif len(clean) < CLEAN_SHARE * len(turns):
-            disturbed = [each.disturbance for each in record.rounds if each.disturbance]
-            state = State.THROTTLED if disturbed[-1].startswith("throttled") else State.CONTENDED
-            record.give_up(
-                state, f"{len(turns) - len(clean)} of {len(turns)} turns stayed disturbed; the last: {disturbed[-1]}"
-            )
+            lost = turns - {(each.launch, each.turn) for each in clean}
+            last = [each.disturbance for each in record.rounds if (each.launch, each.turn) in lost][-1]
+            state = State.THROTTLED if last.startswith("throttled") else State.CONTENDED
+            record.give_up(state, f"{len(lost)} of {len(turns)} turns stayed disturbed; the last: {last}")
         else:
             threads = len(self.plan.cpus)
             used = median(each.cpu_seconds / each.wall_seconds for each in clean)

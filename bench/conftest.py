@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import data, machine
+from bench.against import Against
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import NoInterpreterError, find_interpreter
-from bench.options import add_options
+from bench.options import add_options, amount
 from bench.progress import Display
 from bench.records import SCHEMA, CaseRecord, State
+from bench.revision import RevisionError, check_out
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
 from reports import book, load, stats, tables
+from reports.verdicts import verdict_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from reports.verdicts import Verdict
 
 ROOT = Path(__file__).parent.parent
 BASELINE = "numpy-cpu"
@@ -75,16 +81,17 @@ def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]
     A case that beats its own matrix products has not done them, or not with the work that the bound did: the figure
     goes, whatever the reason is.
     """
+    if bound and (bound.device != record.device or bound.state is not State.VALID):
+        bound = None
     efficiency = stats.paired_ratio(bound.clean_seconds, record.clean_seconds) if bound else None
     if efficiency and efficiency.low > IMPOSSIBLE:
         record.give_up(State.UNVERIFIED, f"it runs at {100 * efficiency.value:.0f} % of its matrix products' own speed")
     saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None}
     if record.state is State.VALID:
         seconds = stats.median(record.clean_seconds)
-        saved["seconds"] = seconds._asdict()
+        saved["seconds"] = seconds.as_dict()
         saved["gflop_per_second"] = about["step_flops"] * about["iterations"] / seconds.value / 1e9
-        if efficiency and bound and bound.state is State.VALID:
-            saved["efficiency"] = efficiency._asdict()
+        saved["efficiency"] = efficiency.as_dict() if efficiency else None
     return saved
 
 
@@ -97,7 +104,11 @@ class Session:
         self.records: dict[str, CaseRecord] = {}
         self.summary: list[dict[str, Any]] = []
         self.campaign: Campaign | None = None
+        self.verdicts: list[Verdict] = []
         self._about: dict[str, Any] = {}
+        self._machine: dict[str, Any] = {}
+        self._against: Against | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="samenet-revision-")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -119,19 +130,24 @@ class Session:
                 raise WorkloadError(
                     f"batch_size is {workload.batch_size}; the training set has {len(dataset.train.labels)} images"
                 )
-        except (data.DataError, ValueError) as error:
+            if option.against:
+                revision = check_out(option.against, ROOT, Path(self._folder.name))
+                self._against = Against(revision, option.tolerance / 100)
+        except (data.DataError, RevisionError, ValueError) as error:
             raise pytest.UsageError(str(error)) from None
         plan = Plan(
             workload,
             dataset,
             cpus,
-            iterations=option.iterations,
-            rounds=option.rounds,
+            iterations=amount(option).iterations,
+            rounds=amount(option).rounds,
             launches=option.launches,
+            launch_seconds=amount(option).launch_seconds,
             seed=option.seed,
             timeout_seconds=option.timeout,
         )
         self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
+        self._machine = machine.record(cpus)  # before the campaign becomes the load that it tells of
         self._about = {
             "protocol": "iterations",
             "iterations": plan.iterations,
@@ -151,7 +167,10 @@ class Session:
         say(f"CPUs: {', '.join(map(str, cpus))}; one thread each, for every case")
 
     def _entries(self, selected: list[Case]) -> list[Entry]:
-        """Return what there is an interpreter for: the cases, one of them a second time, and the bounds."""
+        """Return what there is an interpreter for: the cases, one of them a second time, and the bounds.
+
+        Two revisions need neither of these: the cases stand beside themselves as they were.
+        """
         given = dict(self._config.option.python)
         entries = []
         for case in selected:
@@ -160,6 +179,8 @@ class Session:
             except NoInterpreterError as error:
                 self.records[case.id] = CaseRecord(case.id, case.implementation.name, case.device)
                 self.records[case.id].give_up(State.SKIPPED, str(error))
+        if self._against:
+            return self._against.beside(entries, given, ROOT)
         if entries:
             twin = next((entry for entry in entries if entry.label == BASELINE), entries[0])
             entries.append(replace(twin, label=twin.label + AGAIN))
@@ -170,7 +191,9 @@ class Session:
         return entries
 
     def _enough(self, campaign: Campaign) -> bool:
-        """Tell whether every case's interval is as narrow as ``--until-width`` asks."""
+        """Tell whether every case's interval is as narrow as ``--until-width`` asks, or every verdict known."""
+        if self._against:
+            return self._against.decided(campaign)
         wanted = self._config.option.until_width
         if wanted is None:
             return False
@@ -216,8 +239,12 @@ class Session:
     def case_record(self, case: Case) -> dict[str, Any]:
         """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
         bound = self.campaign.bound if self.campaign else None
-        saved = conclude(self.records[case.id], bound, self._about)
+        record = self.records[case.id]
+        saved = conclude(record, bound, self._about)
         self.summary.append(saved)
+        if self._against:
+            self.verdicts.append(self._against.verdict(record, self.records))
+            saved["verdict"] = self.verdicts[-1].as_dict()
         return saved
 
     @property
@@ -232,9 +259,8 @@ class Session:
             return None
         once = self.records[again.case.removesuffix(AGAIN)]
         ratio = stats.paired_ratio(again.clean_seconds, once.clean_seconds)
-        if ratio is None or not again.state is once.state is State.VALID:
-            return None
-        return {"case": once.case, "ratio": ratio._asdict()}
+        valid = ratio and again.state is once.state is State.VALID
+        return {"case": once.case, "ratio": ratio.as_dict() if ratio and valid else None}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -249,7 +275,7 @@ class Session:
         plan = self.campaign.plan
         output_json["samenet"] = {
             "schema": SCHEMA,
-            "machine": machine.record(plan.cpus),
+            "machine": self._machine,
             "campaign": {
                 "iterations": plan.iterations,
                 "rounds": plan.rounds,
@@ -261,6 +287,7 @@ class Session:
                 "measured_seconds": self.campaign.measured_seconds,
             },
             "noise_floor": self.noise_floor(),
+            "against": self._against.as_dict(self.verdicts, self.records) if self._against else None,
             "bound": self.campaign.bound.as_dict() if self.campaign.bound else None,
             "again": self._again.as_dict() if self._again else None,
             "cases_without_number": [case for case in self.summary if case["state"] != State.VALID],
@@ -271,6 +298,11 @@ class Session:
         if not self.summary or self.campaign is None:
             return
         iterations = self.campaign.plan.iterations
+        if self._against:
+            terminalreporter.section(f"this tree against {self._against.revision.name}")
+            verdicts = verdict_table([*self.verdicts, *self._against.removed()])
+            terminalreporter.write_line(tables.as_text(tables.Table("verdicts", "Verdicts", verdicts)))
+            return
         terminalreporter.section(f"{iterations:,} iterations of the same network")
         measured = [load.as_case(record) for record in self.summary]
         baseline = tables.choose_baseline(measured, BASELINE)
@@ -281,7 +313,7 @@ class Session:
         terminalreporter.write_line(tables.as_text(tables.phases(measured, baseline)))
         floor = self.noise_floor()
         if floor:
-            terminalreporter.write_line(tables.noise_sentence(floor["case"], stats.Estimate(**floor["ratio"])))
+            terminalreporter.write_line(tables.noise_sentence(load.as_noise_floor(floor)))
         if self.campaign.interrupted:
             terminalreporter.write_line("interrupted: the rounds measured until then were kept")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from impls.registry import cases
 
@@ -50,11 +51,26 @@ def interpreter(text: str) -> tuple[str, Path]:
     return name, Path(path).absolute()
 
 
+class Amount(NamedTuple):
+    """How much is to be measured: what the options say, or what their absence means."""
+
+    iterations: int
+    rounds: int
+    launch_seconds: float
+
+
+def amount(option: argparse.Namespace) -> Amount:
+    """Return how much ``option`` asks for: a comparison of revisions takes many short rounds, until its budget."""
+    if option.against:
+        return Amount(option.iterations or 30, option.rounds or sys.maxsize, option.budget / option.launches)
+    return Amount(option.iterations or 1000, option.rounds or 1, float("inf"))
+
+
 def add_options(group: pytest.OptionGroup) -> None:
     """Add the options to ``group``."""
     add = group.addoption
-    add("--iterations", type=count, default=1000, help="Updates in one timed round. Default: %(default)s.")
-    add("--rounds", type=count, default=1, help="Rounds of each case in one launch. Default: %(default)s.")
+    add("--iterations", type=count, help="Updates in one timed round. Default: 1000; with --against 30.")
+    add("--rounds", type=count, help="Rounds of each case in one launch. Default: 1; with --against until --budget.")
     add("--launches", type=count, default=5, help="Worker processes of each case, in turn. Default: %(default)s.")
     add(
         "--until-width",
@@ -63,6 +79,19 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Stop after the launch in which every case's interval has become narrower than this, for example 2:"
         " then --launches is only the most there may be.",
     )
+    add(
+        "--against",
+        metavar="REV",
+        help="Measure the cases of this git revision beside the present ones, and fail where one became slower.",
+    )
+    add(
+        "--tolerance",
+        type=positive,
+        default=2.0,
+        metavar="PERCENT",
+        help="Change that --against lets pass. Default: 2.",
+    )
+    add("--budget", type=positive, default=90.0, metavar="SECONDS", help="Of measuring with --against. Default: 90.")
     add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
     add("--timeout", type=positive, default=300.0, help="Seconds that a worker may take for one request.")
     add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")

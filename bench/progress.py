@@ -37,8 +37,8 @@ class Display:
         """Clear the bar."""
         self._bar.stop()
 
-    def start(self, total: int) -> None:
-        """``total`` pieces of work lie ahead."""
+    def start(self, total: int | None) -> None:
+        """``total`` pieces of work lie ahead, or nobody knows how many."""
         self._done, self._total = 0, total
         self._begin = self._last = time.monotonic()
         self._task = self._bar.add_task("", total=total)
@@ -49,7 +49,10 @@ class Display:
         now = time.monotonic()
         if not self._console.is_terminal and (now - self._last > LOG_SECONDS or not self._done):
             elapsed = now - self._begin
-            left = f", about {elapsed / self._done * (self._total - self._done):.0f} s left" if self._done else ""
-            self._console.print(f"{self._done}/{self._total} {text} ({elapsed:.0f} s{left})", highlight=False)
+            left = ""
+            if self._total and self._done:
+                left = f", about {elapsed / self._done * (self._total - self._done):.0f} s left"
+            count = f"{self._done}/{self._total} " if self._total else ""
+            self._console.print(f"{count}{text} ({elapsed:.0f} s{left})", highlight=False)
             self._last = now
         self._done += 1

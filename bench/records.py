@@ -67,7 +67,7 @@ class Round:
     ``order`` counts all rounds of the campaign as they were measured; ``turn`` is the round's place in its launch, and
     rounds of two cases with the same launch and turn are neighbours in time: they make the pairs. ``attempt`` is 0, or
     higher where a disturbed round was repeated; ``disturbance`` says by what it was disturbed, or is empty.
-    ``harness_seconds`` is the harness's own wall time, messages included.
+    ``harness_seconds`` is the harness's own wall time, messages included. For the others see ``machine.Load``.
     """
 
     launch: int
@@ -80,6 +80,7 @@ class Round:
     waiting_seconds: float
     others_seconds: float
     steal_seconds: float
+    megahertz: float
     disturbance: str
 
 

@@ -38,7 +38,7 @@ class Quiet:
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         """Say nothing of the ``total``."""
 
     def advance(self, text: str) -> None:
@@ -65,7 +65,7 @@ class Study:
             iterations=options.iterations,
             rounds=options.rounds,
             launches=options.launches,
-            seed=seed,
+            seed=options.seed + seed,
         )
         campaign = Campaign(plan, entries, Quiet(), reference=self._reference)
         with machine.only_campaign():
@@ -93,10 +93,11 @@ def same(options: argparse.Namespace) -> None:
         held += ratio.low <= 1 <= ratio.high
         widths.append(ratio.half_width)
         print(f"{repeat + 1:3} {ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f})", flush=True)
-    print(
-        f"1.00 is held by {held} of {len(widths)} intervals; their half width is {100 * np.median(widths):.2f} %"
-        f" in the median, {100 * max(widths):.2f} % at most"
-    )
+    if widths:
+        print(
+            f"1.00 is held by {held} of {len(widths)} intervals; their half width is {100 * np.median(widths):.2f} %"
+            f" in the median, {100 * max(widths):.2f} % at most"
+        )
 
 
 def plain_speedups(options: argparse.Namespace, names: list[str]) -> dict[str, float]:
@@ -107,6 +108,7 @@ def plain_speedups(options: argparse.Namespace, names: list[str]) -> dict[str, f
         command += ["-k", " or ".join(f"[{name}-cpu]" for name in names), "--iterations", str(options.iterations)]
         command += ["--rounds", str(options.rounds * options.launches)]
         command += ["--data", str(options.data)] if options.data else []
+        command += ["--threads", str(options.threads)] if options.threads else []
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
         run = json.loads(saved.read_text())
     medians = {each["param"]: each["stats"]["median"] for each in run["benchmarks"]}
@@ -133,8 +135,8 @@ def spread(options: argparse.Namespace) -> None:
                 found[case, "plain"].append(value)
         print(repeat + 1, {" ".join(key): round(values[-1], 4) for key, values in found.items()}, flush=True)
     for case in sorted({case for case, _ in found}):
-        paired, plain = (100 * np.std(np.log(found[case, kind]), ddof=1) for kind in ("paired", "plain"))
-        print(f"{case}: the speedup's standard deviation is {paired:.2f} % paired, {plain:.2f} % plain")
+        deviations = [100 * float(np.std(np.log(found[case, kind]), ddof=1)) for kind in ("paired", "plain")]
+        print("{}: the speedup's standard deviation is {:.2f} % paired, {:.2f} % plain".format(case, *deviations))
 
 
 def main() -> None:
@@ -147,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int, default=0, help="of the first campaign; the next ones count on")
     parser.add_argument("--data", type=Path, default=os.environ.get("SAMENET_DATA"))
     options = parser.parse_args()
     {"same": same, "spread": spread}[options.study](options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,12 +28,14 @@ def test_iterations(
     record = measured(case)
     benchmark.extra_info.update(record)
     benchmark.group = f"{record['iterations']} iterations of workload {record['fingerprint']}"
-    if record["state"] in {"skipped", "contended", "throttled"}:
-        pytest.skip(f"{record['state']}: {record['reason']}")
     if record["state"] != "valid":
         # Entered without a duration and marked: the run is saved with the reason in it, and with no figure.
         benchmark.has_error = True
-        benchmark.pedantic(pytest.fail, args=(f"{record['state']}: {record['reason']}",), kwargs={"pytrace": False})
+        nobodys_fault = record["state"] in {"skipped", "contended", "throttled"}
+        end = pytest.skip if nobodys_fault else partial(pytest.fail, pytrace=False)
+        benchmark.pedantic(end, args=(f"{record['state']}: {record['reason']}",))
     clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
     clock.durations = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
     benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))
+    if record.get("verdict", {}).get("regression"):
+        pytest.fail(record["verdict"]["sentence"], pytrace=False)

@@ -53,6 +53,7 @@ for thread in os.listdir("/proc/self/task"):
 sys.path.insert(0, root)
 channel.send(os.getpid())
 from impls import worker
+channel.send("ready")
 worker.serve(channel)
 """
 
@@ -84,7 +85,9 @@ class Worker:
         environment: Mapping[str, str] | None = None,
         timeout_seconds: float = 300.0,
     ) -> None:
-        """Start ``python`` on ``cpus`` with the implementations below ``root``; ``folder`` takes its cache and log.
+        """Start ``python`` on ``cpus`` with the implementations below ``root``; ``folder`` takes its caches and log.
+
+        ``start_seconds`` is what it takes until Python and numpy are there.
 
         Raises:
             WorkerError: the interpreter does not start.
@@ -93,11 +96,12 @@ class Worker:
         self._timeout_seconds = timeout_seconds
         self._log = folder / f"{case.id}-{time.monotonic_ns()}.log"
         settings = dict.fromkeys(THREAD_VARIABLES, str(len(cpus)))
-        # One compile cache a campaign: its first launch pays for compiling, and no earlier campaign can pay for it.
+        # The first worker in a folder pays for compiling, and no earlier campaign can pay for it.
         settings |= {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TRITON_CACHE_DIR": str(folder / "triton")}
         theano = os.environ.get("THEANO_FLAGS")
         settings["THEANO_FLAGS"] = ",".join(filter(None, (f"base_compiledir={folder / 'theano'}", theano)))
         settings |= {"JAX_PLATFORMS": case.device.partition(":")[0], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        settings |= {"JAX_ENABLE_COMPILATION_CACHE": "false"}
         settings |= environment or {}
 
         start = time.perf_counter()
@@ -107,6 +111,7 @@ class Worker:
             self._channel = gateway.remote_exec(BOOTSTRAP)
             self._channel.send((str(root), list(cpus), settings, str(self._log)))
             self.pid = int(self._receive("start"))
+            self._receive("start")
         except (OSError, AssertionError) as error:  # execnet asserts that the new interpreter answered
             self._group.terminate(timeout=1)
             raise WorkerError(
@@ -119,8 +124,12 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill the process: it holds nothing that is worth a farewell."""
-        with contextlib.suppress(ProcessLookupError):
+        """Bury the process."""
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the process, dead or alive: it holds nothing that is worth a farewell."""
+        with contextlib.suppress(AttributeError, ProcessLookupError):  # it may never have told its number
             os.kill(self.pid, signal.SIGKILL)
         self._group.terminate(timeout=1)
 
@@ -140,7 +149,7 @@ class Worker:
         try:
             return self._channel.receive(self._timeout_seconds)
         except self._channel.TimeoutError:
-            self.__exit__()  # it must not run on beside the others
+            self.kill()  # it must not run on beside the others
             raise WorkerError(
                 f"{self.case.id} did not finish {request} in {self._timeout_seconds:g} s; raise --timeout"
             ) from None

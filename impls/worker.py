@@ -79,6 +79,7 @@ class Service:
         """Put the initial weights back, and the garbage away: neither belongs to the next run's time."""
         trainer, initial = self._live()
         trainer.load(initial)
+        trainer.params()  # a device has them only when it can give them back
         gc.collect()
 
     def run(self, steps: int) -> dict[str, Any]:

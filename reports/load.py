@@ -6,15 +6,19 @@ from bisect import bisect_right
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from bench.records import SCHEMA, Launch, Round, State
-from reports.stats import Estimate  # noqa: TC001  # pydantic reads it from the annotations
+from bench.records import SCHEMA, Launch, State
+from reports.stats import Estimate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Text = dict[str, str]
+# An interval's unknown ends are null in JSON.
+Measured = Annotated[
+    Estimate, BeforeValidator(lambda saved: Estimate.read(saved) if isinstance(saved, dict) else saved)
+]
 
 
 class StorageError(Exception):
@@ -27,6 +31,17 @@ class Data:
 
     name: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Of one timed round, what a report needs; see ``bench.records.Round``."""
+
+    launch: int
+    turn: int
+    order: int
+    wall_seconds: float
+    disturbance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +67,8 @@ class Case:
     error_rates: dict[str, float]
     losses: list[float]
     step_flops: float = 0.0
-    seconds: Estimate | None = None
-    efficiency: Estimate | None = None
+    seconds: Measured | None = None
+    efficiency: Measured | None = None
     manifest: Text = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -131,10 +146,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """The ratio of a case to itself."""
+    """The ratio of a case to itself, if there were pairs of rounds to tell it."""
 
     case: str
-    ratio: Estimate
+    ratio: Measured | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +201,8 @@ class Probe:
     samenet: Schema | None = None
 
 
-RUN, PROBE, CASE = TypeAdapter(Run), TypeAdapter(Probe), TypeAdapter(Case)
+RUN, PROBE = TypeAdapter(Run), TypeAdapter(Probe)
+CASE, NOISE_FLOOR = TypeAdapter(Case), TypeAdapter(NoiseFloor)
 
 
 @dataclass(frozen=True, order=True)
@@ -256,6 +272,11 @@ class Storage:
 def as_case(record: dict[str, Any]) -> Case:
     """Return a case's record, as it is saved, as a case."""
     return CASE.validate_python(record)
+
+
+def as_noise_floor(record: dict[str, Any]) -> NoiseFloor:
+    """Return a saved noise floor as one."""
+    return NOISE_FLOOR.validate_python(record)
 
 
 def read_run(path: Path) -> dict[Conditions, Part]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -16,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A figure and the ends of its interval, in the same unit; without an interval both ends are nan."""
+    """A figure and the ends of its interval, in the same unit; without an interval both ends are nan, in JSON null."""
 
     value: float
     low: float
@@ -26,6 +27,15 @@ class Estimate(NamedTuple):
     def half_width(self) -> float:
         """Half the interval's width over the value: 0.02 reads as plus or minus 2 %."""
         return (self.high - self.low) / 2 / self.value
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the estimate as it is saved."""
+        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
+
+    @classmethod
+    def read(cls, saved: Mapping[str, float | None]) -> Self:
+        """Return the estimate that was saved as ``saved``."""
+        return cls(**{name: math.nan if value is None else value for name, value in saved.items()})
 
 
 def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estimate:
@@ -42,11 +52,14 @@ def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estim
     if len(values) < 2:  # one value has no spread
         return Estimate(middle, float("nan"), float("nan"))
     rng = np.random.default_rng(0)
-    arrays = [np.array(group) for group in groups.values()]
-    medians = np.empty(RESAMPLES)
-    for index, drawn in enumerate(rng.integers(0, len(arrays), (RESAMPLES, len(arrays)))):
-        sample = [arrays[launch][rng.integers(0, len(arrays[launch]), len(arrays[launch]))] for launch in drawn]
-        medians[index] = np.median(np.concatenate(sample))
+    sizes = np.array([len(group) for group in groups.values()])
+    table = np.full((len(sizes), sizes.max()), np.nan)  # (launches, rounds), the shorter launches filled up with nan
+    for row, group in zip(table, groups.values(), strict=True):
+        row[: len(group)] = group
+    launches = rng.integers(0, len(sizes), (RESAMPLES, len(sizes), 1))
+    rounds = rng.integers(0, sizes[launches], (RESAMPLES, len(sizes), sizes.max()))
+    sample = np.where(np.arange(sizes.max()) < sizes[launches], table[launches, rounds], np.nan)
+    medians = np.nanmedian(sample.reshape(RESAMPLES, -1), axis=1)
     low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(middle, float(low), float(high))
 

@@ -20,7 +20,7 @@ from reports.stats import Estimate, paired_ratio
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reports.load import Case, Group, Part, Rejected
+    from reports.load import Case, Group, NoiseFloor, Part, Rejected
 
 BASELINES = ("theano-cpu", "numpy-cpu")  # the book's framework, or else what everybody has
 SPLITS = ("train", "validation", "test")
@@ -259,7 +259,7 @@ def circumstances(part: Part) -> Table:
     facts |= {"protocol": case.protocol, "launches": plan.launches, "rounds a launch": plan.rounds}
     facts |= {"measured in (s)": f"{plan.wall_seconds:.0f}", "interrupted": plan.interrupted, "saved as": part.path}
     if part.noise_floor:
-        facts |= {"noise floor": noise_sentence(part.noise_floor.case, part.noise_floor.ratio)}
+        facts |= {"noise floor": noise_sentence(part.noise_floor)}
     facts |= {"commit": part.commit.label, "measured at": f"{part.when:%Y-%m-%d %H:%M %Z}"}
     frame = pd.DataFrame([(name, str(value)) for name, value in facts.items()], columns=["what", "value"])
     return Table("machine", "Machine and data", frame, {"what": "machine", "value": "machine"})
@@ -323,11 +323,13 @@ def rejected(files: Sequence[Rejected]) -> Table:
     return Table("left-out", "Files left out", frame)
 
 
-def noise_sentence(case: str, ratio: Estimate) -> str:
+def noise_sentence(floor: NoiseFloor) -> str:
     """Say what the A/A pair means for the reader: the smallest difference that the run could have seen."""
-    smallest = max(abs(ratio.low - 1), abs(ratio.high - 1))
+    if floor.ratio is None or math.isnan(floor.ratio.low):
+        return f"Noise floor: not known; {floor.case} and its twin have no two pairs of valid rounds."
+    smallest = max(abs(floor.ratio.low - 1), abs(floor.ratio.high - 1))
     return (
-        f"Noise floor: {case} measured against itself gives {figure(ratio)};"
+        f"Noise floor: {floor.case} measured against itself gives {figure(floor.ratio)};"
         f" this run cannot tell differences below {100 * smallest:.1f} %."
     )
 

@@ -31,7 +31,7 @@ def record(
         device,
         launches=[Launch(each, 0.1, 0.3, 0.02, 0.05, None) for each in range(LAUNCHES)],
         rounds=[
-            Round(each, 0, 0, each, float(wall), 2 * float(wall), float(wall), 0.0, 0.0, 0.0, "")
+            Round(each, 0, 0, each, float(wall), 2 * float(wall), float(wall), 0.0, 0.0, 0.0, 2400.0, "")
             for each, wall in enumerate(walls)
         ],
         versions={"python": "3.11.7", name: "1.0"},

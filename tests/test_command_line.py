@@ -94,7 +94,7 @@ def test_selection_happens_before_anything_starts(bench: Bench, tmp_path: Path) 
         (["--rounds", "-3"], "'-3' is not a whole number of 1 or more"),
         (["--threads", "two"], "'two' is not a whole number of 1 or more"),
         (["--launches", "1.5"], "'1.5' is not a whole number of 1 or more"),
-        (["--timeout", "0"], "'0' is not a positive number of seconds"),
+        (["--timeout", "0"], "'0' is not a positive number"),
         (["--threads", "100000"], "lower --threads"),
         (["--seed", "-1"], "seed is -1; it must be 0 or more"),
         (["--workload", "depth=3"], "no workload field in 'depth=3'; write field=value with one of: hidden"),
@@ -160,7 +160,7 @@ def test_interruption_keeps_what_was_measured_and_leaves_no_worker(small_mnist: 
     run = pexpect.spawn(sys.executable, command, cwd=str(ROOT), dimensions=(40, 160), timeout=90, encoding="utf-8")
     run.expect("round 4")
     children = psutil.Process(run.pid).children(recursive=True)
-    assert len(children) == 2
+    assert len(children) >= 3  # two cases, one of them twice, and the bound
     run.sendintr()
     run.expect("interrupted: the rounds measured until then were kept")
     run.expect(pexpect.EOF)
@@ -177,4 +177,4 @@ def test_a_second_campaign_is_refused(bench: Bench, small_mnist: Path) -> None:
     with only_campaign():
         result = bench("-k", "numpy-cpu")
     assert result.returncode != 0
-    assert "another campaign (process" in result.stdout + result.stderr
+    assert "another campaign is measuring on this machine; wait for its end" in result.stdout + result.stderr

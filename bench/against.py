@@ -1,0 +1,89 @@
+"""Two revisions in one campaign: each present case beside the same case as it was, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.campaign import Entry
+from bench.environments import NoInterpreterError
+from bench.records import CaseRecord, State
+from impls.registry import cases
+from reports import stats
+from reports.verdicts import Verdict, Word, confidence, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bench.campaign import Campaign
+    from bench.revision import Revision
+
+FEWEST_LAUNCHES = 3  # with fewer, the differences between two processes pass for differences between two revisions
+
+
+@dataclass
+class Against:
+    """A comparison with ``revision``; ``tolerance`` (0.02 is 2 %) is the change that it lets pass."""
+
+    revision: Revision
+    tolerance: float
+    before: dict[str, str] = field(default_factory=dict)  # labels of the former cases, by those of the present ones
+    missing: dict[str, str] = field(default_factory=dict)  # why a former case cannot be measured
+
+    def beside(self, entries: Sequence[Entry], given: Mapping[str, Path], root: Path) -> list[Entry]:
+        """Return ``entries`` and, in one group with each, the same case at the revision."""
+        found: list[Entry] = []
+        for entry in entries:
+            found.append(replace(entry, group=entry.label))
+            former = self.revision.cases.get(entry.case.id)
+            if former is None:
+                continue
+            label = f"{entry.label} at {self.revision.name}"
+            try:
+                python = self.revision.find_interpreter(former, given, root)
+            except NoInterpreterError as error:
+                self.missing[entry.label] = str(error)
+                continue
+            self.before[entry.label] = label
+            found.append(Entry(label, former, python, self.revision.folder, group=entry.label))
+        return found
+
+    def verdict(self, record: CaseRecord, records: Mapping[str, CaseRecord]) -> Verdict:
+        """Return the verdict on the present case ``record``; ``records`` has the former one's too."""
+        case = record.case
+        if record.state is not State.VALID:
+            word = Word.UNVERIFIED if record.state is State.UNVERIFIED else Word.INCONCLUSIVE
+            return Verdict(case, word, reason=f"{record.state}: {record.reason}")
+        if case in self.missing:
+            return Verdict(case, Word.INCONCLUSIVE, reason=self.missing[case])
+        if case not in self.before:
+            return Verdict(case, Word.NEW, reason=f"{self.revision.name} has no such case")
+        former = records[self.before[case]]
+        if former.state is not State.VALID:
+            reason = f"at {self.revision.name} it is {former.state}: {former.reason}"
+            return Verdict(case, Word.INCONCLUSIVE, reason=reason)
+        ratio = stats.paired_ratio(record.clean_seconds, former.clean_seconds, confidence(len(self.before)))
+        return judge(case, ratio, self.tolerance, (former.error_rates, record.error_rates))
+
+    def removed(self) -> list[Verdict]:
+        """Return the verdicts on cases that are no more."""
+        gone = sorted(set(self.revision.cases) - {case.id for case in cases()})
+        return [Verdict(case, Word.REMOVED, reason=f"only {self.revision.name} has it") for case in gone]
+
+    def decided(self, campaign: Campaign) -> bool:
+        """Tell whether more launches can change nothing: every verdict is known."""
+        records = campaign.records
+        present = [record for label, record in records.items() if label not in self.before.values()]
+        enough = all(len(record.launches) >= FEWEST_LAUNCHES for record in present if record.state is State.VALID)
+        return enough and all(self.verdict(record, records).word is not Word.INCONCLUSIVE for record in present)
+
+    def as_dict(self, verdicts: Sequence[Verdict], records: Mapping[str, CaseRecord]) -> dict[str, Any]:
+        """Return the comparison as it is saved, with the former cases' records."""
+        return {
+            "revision": self.revision.name,
+            "commit": self.revision.commit,
+            "tolerance": self.tolerance,
+            "verdicts": [verdict.as_dict() for verdict in [*verdicts, *self.removed()]],
+            "before": [records[label].as_dict() for label in self.before.values()],
+        }

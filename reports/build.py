@@ -77,13 +77,13 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
         )
     sections = tuple(assemble_section(number, group, baseline) for number, group in enumerate(chosen, 1))
     files = {part.path for group in storage.groups for part in group.parts}
-    summary = f"{len(files):,} saved runs in {len(storage.groups):,} groups that must not be mixed."
+    summary = f"Saved runs: {len(files):,}; groups of runs that may be compared: {len(storage.groups):,}."
     if len(compared) > len(chosen):
         summary += (
             f" The {len(chosen)} newest groups are shown; build a report of the others from folders of their own."
         )
     if storage.rejected:
-        summary += f" {len(storage.rejected):,} files were left out; each has its reason below."
+        summary += f" Files left out, with their reasons below: {len(storage.rejected):,}."
     return Report(
         sections[0].verdict,
         summary,

@@ -47,12 +47,15 @@ class Table:
 
 
 def digits(estimate: Estimate) -> int:
-    """Return how many decimals ``estimate`` deserves: its interval's half width has one digit, or two from 10 to 19."""
+    """Return how many decimals ``estimate`` deserves: its interval's half width has one digit, or two from 10 to 19.
+
+    Five significant digits are the most: no clock here knows more, however narrow the interval of a few rounds is.
+    """
     half = (estimate.high - estimate.low) / 2
     if not 0 < half < math.inf:  # no interval, or one of no width: three digits of the value
         return significant(estimate.value, 3)
     exponent = math.floor(math.log10(half))
-    return max(0, -exponent + int(half < 2 * 10.0**exponent))
+    return min(max(0, -exponent + int(half < 2 * 10.0**exponent)), significant(estimate.value, 5))
 
 
 def significant(value: float, count: int) -> int:

@@ -23,7 +23,7 @@ def record(
 ) -> dict[str, Any]:
     """Return a valid case's record as the harness saves it, with noise of 1 %; ``more`` replaces its fields."""
     workload = replace(workload or Workload(), data="d" * 64)
-    rng = np.random.default_rng(len(name))
+    rng = np.random.default_rng(list(name.encode()))
     walls = typical * rng.normal(1, 0.01, LAUNCHES)
     case = CaseRecord(
         f"{name}-{device}",

@@ -48,10 +48,11 @@ def seconds(case: dict[str, Any]) -> dict[tuple[int, int], float]:
 
 def test_every_format_shows_the_figures_of_the_saved_run(bench: Bench, tmp_path: Path) -> None:
     """A real campaign, with a crash and wrong arithmetic in it; everything recomputed from its JSON by other means."""
-    bench("-k", "numpy or crashing or forgetful", "--launches", "3", "--benchmark-save=one", plugins=True)
+    bench("-k", "numpy-cpu or crashing or forgetful", "--rounds", "3", "--benchmark-save=one", plugins=True)
     (path,) = tmp_path.rglob("*.json")
     saved = json.loads(path.read_text())
-    (case,) = [each["extra_info"] for each in saved["benchmarks"] if each["extra_info"]["state"] == "valid"]
+    case = next(each["extra_info"] for each in saved["benchmarks"] if each["param"] == "numpy-cpu")
+    assert case["state"] == "valid"
     without = {each["case"]: each for each in saved["samenet"]["cases_without_number"]}
     assert {"crashing-cpu", "forgetful-cpu"} <= set(without)
     result = build(tmp_path)
@@ -143,7 +144,7 @@ def test_a_bad_file_is_marked_and_hides_no_other(tmp_path: Path, content: object
         path.write_text(content, encoding="utf-8")
     result = build(tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "1 files were left out" in result.stdout
+    assert "Files left out, with their reasons below: 1." in result.stdout
     page = (tmp_path / "out/report.html").read_text()
     assert "bad.json" in page
     assert reason in page
@@ -284,4 +285,5 @@ def test_digits_follow_what_is_known() -> None:
     """The interval decides; what was measured once has two digits."""
     assert figure(Estimate(12.3456, 12.1, 12.6)) == "12.3 (12.1 to 12.6)"
     assert figure(Estimate(12.3456, 10.1, 15.6)) == "12 (10 to 16)"
+    assert figure(Estimate(12.3456, 12.3456, 12.3456 + 1e-13)) == "12.346 (12.346 to 12.346)"
     assert [single(value) for value in (26.4, 0.0123, 3.14159, 0.0)] == ["26", "0.012", "3.1", "0"]

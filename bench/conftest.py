@@ -21,7 +21,7 @@ from bench.records import SCHEMA, CaseRecord, State
 from bench.revision import RevisionError, check_out
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
-from reports import book, stats, tables
+from reports import book, load, stats, tables
 from reports.verdicts import verdict_table
 
 if TYPE_CHECKING:
@@ -300,17 +300,20 @@ class Session:
         iterations = self.campaign.plan.iterations
         if self._against:
             terminalreporter.section(f"this tree against {self._against.revision.name}")
-            terminalreporter.write_line(tables.as_text(verdict_table([*self.verdicts, *self._against.removed()])))
+            verdicts = verdict_table([*self.verdicts, *self._against.removed()])
+            terminalreporter.write_line(tables.as_text(tables.Table("verdicts", "Verdicts", verdicts)))
             return
         terminalreporter.section(f"{iterations:,} iterations of the same network")
-        terminalreporter.write_line(tables.as_text(tables.comparison(self.summary, BASELINE)))
+        measured = [load.as_case(record) for record in self.summary]
+        baseline = tables.choose_baseline(measured, BASELINE)
+        terminalreporter.write_line(tables.as_text(tables.comparison(measured, baseline), drop=tables.DETAIL))
         terminalreporter.write_line(book.FOOTNOTE)
-        for reason in tables.reasons(self.summary):
+        for reason in tables.reasons(measured):
             terminalreporter.write_line(reason)
-        terminalreporter.write_line(tables.as_text(tables.phases(self.summary)))
+        terminalreporter.write_line(tables.as_text(tables.phases(measured, baseline)))
         floor = self.noise_floor()
         if floor:
-            terminalreporter.write_line(tables.noise_sentence(floor))
+            terminalreporter.write_line(tables.noise_sentence(load.as_noise_floor(floor)))
         if self.campaign.interrupted:
             terminalreporter.write_line("interrupted: the rounds measured until then were kept")
 

@@ -1,0 +1,47 @@
+"""What the words and figures of a report mean; a table's columns and a picture's axes point here."""
+
+from __future__ import annotations
+
+TERMS = {
+    "case": "An implementation on a device, such as torch-cpu. Every case trains the same network from the same"
+    " weights on the same minibatches in the same order.",
+    "versions": "What was imported in the case's own interpreter.",
+    "time": "Wall seconds of one round: so many updates, always from the initial weights, with the device finished"
+    " at the end. The figure is the median of the undisturbed rounds. Loading data, evaluation and messages are not in"
+    " it. The book's rows took 1,000 epochs, which are 83,000 iterations, with their validation passes.",
+    "interval": "The range in brackets, or the bar: a 95 % bootstrap interval that draws launches with replacement,"
+    " then rounds within them. A figure shows as many digits as its interval supports.",
+    "speedup": "The median of the ratios baseline / case of neighbouring rounds of one campaign: the machine's drift"
+    " moves both and cancels. Above 1 the case is faster than the baseline.",
+    "efficiency": "The matrix products' own time over the case's, paired in the same way: the fastest BLAS that was"
+    " found needs that share of the case's time for the step's five products alone.",
+    "error": "Share of images that are classified wrongly after the round, computed by the harness in numpy from"
+    " the case's weights. The book's 2 % is met by the training error of a re-run with its settings, whose validation"
+    " error is 2.7 % and test error 3.0 %.",
+    "import": "Seconds to import the framework in a fresh process.",
+    "build": "Seconds to construct the trainer, which builds the graph and puts the training set on the device. Cold:"
+    " in the campaign's first launch; warm: median of the later ones.",
+    "first-step": "Seconds of the first update in a process, which is where just-in-time compilers work. Cold and warm"
+    " as for build.",
+    "steady": "A round's time over its updates.",
+    "break-even": "After how many updates, counted from the start of the cold process, the case has overtaken the"
+    " baseline (from), or is overtaken by it (until). It compares import + build + first step + updates x steady step.",
+    "memory": "The largest resident memory of the worker process, framework and training set included.",
+    "state": "Only valid cases show figures. Unverified: does not agree with the float64 reference. Failed: crashed,"
+    " hung or could not start. Oversubscribed: used more CPUs than it was given. Contended, throttled: the machine was"
+    " disturbed. Skipped: there was no interpreter.",
+    "gpu-speedup": "The CPU's time over the GPU's, of the same implementation in the same campaign, paired.",
+    "manifest": "What differs between the cases in a way that a reader must know; each framework does the same"
+    " arithmetic with its own means.",
+    "loss": "Mean cross-entropy of a minibatch before its update, in nats; drawn as the mean of each block of updates.",
+    "drift": "Every timed round in the order of measuring, as a percentage of its case's median. A slope is a machine"
+    " that became slower or faster; hollow marks are rounds that were disturbed and do not count.",
+    "scaling": "A step's time against one size, all else equal: flat where overhead rules, rising where the matrix"
+    " products do. Each point is the newest valid measurement on that hardware.",
+    "history": "One point a saved run. Points of different days are weaker evidence than speedups within a campaign:"
+    " the machine's speed may differ by several percent from day to day.",
+    "conditions": "Protocol, iterations, workload, precision, data, hardware and threads. Runs that differ in any of"
+    " them are never merged into one number or put into one table.",
+    "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory and architecture.",
+    "noise": "A case measured against itself, as every other pair was: no smaller difference can be told.",
+}

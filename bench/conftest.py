@@ -215,7 +215,8 @@ class Session:
     def case_record(self, case: Case) -> dict[str, Any]:
         """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
         bound = self.campaign.bound if self.campaign else None
-        saved = conclude(self.records[case.id], bound, self._about)
+        about = self._about | {"manifest": dict(case.implementation.manifest)}
+        saved = conclude(self.records[case.id], bound, about)
         self.summary.append(saved)
         return saved
 

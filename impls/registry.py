@@ -94,6 +94,16 @@ _JAX = {
     "loss": "log_softmax, fused by XLA",
     "accumulation": "float32",
 }
+_PYTENSOR = {
+    "blas": "OpenBLAS of scipy's wheel, through numba",
+    "threads": "OpenBLAS's own for products, one for the rest",
+    "compile": "numba (LLVM), the step, at the first one",
+    "fast_math": "pytensor's default for numba",
+    "donation": "in place, by updates",
+    "loop": "Python",
+    "loss": "log_softmax",
+    "accumulation": "float32, the mean in float64",
+}
 _THEANO = {
     "blas": "OpenBLAS of scipy's wheel",
     "threads": "OpenBLAS's own for products, one for the rest",
@@ -150,6 +160,22 @@ IMPLEMENTATIONS = (
             "fast_math": "yes, -ffast-math, for glibc's vector tanhf",
             "loop": "Theano's virtual machine, up to 1,024 steps a call",
             "loss": "fused, crossentropy_softmax_1hot",
+            "accumulation": "float32",
+        },
+    ),
+    Implementation("pytensor", "impls.pytensor_mlp:PytensorTrainer", "pytensor", PYTENSOR, manifest=_PYTENSOR),
+    Implementation(
+        "pytensor-jax",
+        "impls.pytensor_jax_mlp:PytensorJaxTrainer",
+        "pytensor",
+        PYTENSOR,
+        manifest=_PYTENSOR
+        | {
+            "blas": _JAX["blas"],
+            "threads": _JAX["threads"],
+            "compile": "XLA, the step, at the first one",
+            "fast_math": _JAX["fast_math"],
+            "donation": "no",
             "accumulation": "float32",
         },
     ),

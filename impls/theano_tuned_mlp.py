@@ -1,4 +1,4 @@
-"""The network in theano-pymc, tuned: BLAS adds the biases and updates the weights, and tanh is glibc's vector version."""
+"""The network in theano-pymc, tuned: BLAS adds the biases and updates the weights, tanh is glibc's vector version."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ os.environ["THEANO_FLAGS"] = ",".join(
     filter(None, ("gcc__cxxflags=-O3 -march=native -ffast-math,allow_gc=False", os.environ.get("THEANO_FLAGS")))
 )
 
-import numpy as np  # noqa: E402  # after the settings
+import numpy as np  # after the settings
 
-from impls.interface import Batches, Params, Trainer  # noqa: E402
-from impls.theano_mlp import T, theano  # noqa: E402  # linked to a BLAS there
+from impls.interface import Batches, Params, Trainer
+from impls.theano_mlp import T, theano  # linked to a BLAS there
 
 if TYPE_CHECKING:
     from impls.interface import Float32

@@ -21,6 +21,8 @@ OWN: dict[str, set[str]] = {
     "torch_compile_mlp": {"torch"},
     "jax_scan_mlp": {"jax"},
     "jax_mlp": {"jax"},
+    "pytensor_mlp": {"pytensor"},
+    "pytensor_jax_mlp": {"jax"},  # its backend, whose arrays it is handed; pytensor comes through pytensor_mlp
     "theano_tuned_mlp": set(),  # through theano_mlp, which links Theano to a BLAS
     "theano_mlp": {"theano", "scipy"},  # scipy's wheel carries the BLAS that Theano is linked to
 }

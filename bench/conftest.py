@@ -39,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Session(config), "samenet")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the hours of ``test_scaling.py`` out, unless it is named."""
+    named = any("test_scaling" in argument for argument in config.args)
+    return True if collection_path.name == "test_scaling.py" and not named else None
+
+
 class WorkerClock:
     """The timer that pytest-benchmark reads: it shows what the worker measured, one duration a call of ``advance``."""
 
@@ -104,9 +110,14 @@ class Session:
         """Check everything that can be wrong before the first second is spent on measuring."""
         selected = [item.callspec.params["case"] for item in session.items if hasattr(item, "callspec")]
         if selected and not self._config.option.collectonly:
-            self._prepare(selected)
+            self.prepare(selected)
 
-    def _prepare(self, selected: list[Case]) -> None:
+    def prepare(self, selected: list[Case], protocol: str = "iterations") -> None:
+        """Make the campaign of ``selected``, and check everything that it needs.
+
+        Raises:
+            pytest.UsageError: an option is wrong.
+        """
         option = self._config.option
         self._check_storage()
         try:
@@ -132,7 +143,7 @@ class Session:
         )
         self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
         self._about = {
-            "protocol": "iterations",
+            "protocol": protocol,
             "iterations": plan.iterations,
             "workload": asdict(workload),
             "fingerprint": workload.fingerprint,

@@ -1,4 +1,4 @@
-"""The protocol "scaling": how each case's step grows with the hidden width and the batch; run only where it is named."""
+"""The protocol "scaling": how a step grows with the hidden width and the batch; run only where it is named."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def scaled(request: pytest.FixtureRequest) -> Callable[[str, Case], dict[str, An
     selected: dict[str, list[Case]] = {}
     for item in request.session.items:
         if isinstance(item, pytest.Function) and "size" in item.callspec.params:
-            selected.setdefault(item.callspec.params["size"], []).append(item.callspec.params["case"])
+            params: dict[str, Any] = dict(item.callspec.params)
+            selected.setdefault(params["size"], []).append(params["case"])
     sessions: dict[str, Session] = {}
     wanted, given = config.option.iterations, config.option.workload
 

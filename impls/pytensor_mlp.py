@@ -19,6 +19,8 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, ("floatX=float32", os.envir
 import pytensor  # after its settings
 import pytensor.tensor as pt
 
+__all__ = ["PytensorTrainer", "pt", "pytensor"]  # the tuned lane takes pytensor from here, with its settings
+
 
 @final
 class PytensorTrainer(Trainer):

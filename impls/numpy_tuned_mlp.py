@@ -25,8 +25,7 @@ def blocks(rows: int, columns: int) -> list[slice]:
 class NumpyTunedTrainer(Trainer):
     """What numpy's experts write: ``out=`` everywhere, no allocation in the loop.
 
-    A second thread for the elementwise work was measured, and was no faster: the interpreter's lock changes hands at
-    each call, and OpenBLAS's own thread spins between two products.
+    A second thread for the elementwise work was not seen to be faster in short runs; why was not profiled.
     """
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:

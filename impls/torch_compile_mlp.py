@@ -47,8 +47,8 @@ class TorchCompileTrainer(Trainer):
                 p.sub_(g, alpha=workload.learning_rate)
             return loss
 
-        # Every step has the same shapes, so nothing has to be checked before each call. Measured against this and
-        # slower or equal: gradients by hand with addmm_, inductor's GEMM templates (max-autotune), the C++ wrapper.
+        # Every step has the same shapes, so nothing has to be checked before each call. Gradients by hand with
+        # addmm_ and the C++ wrapper were not seen to be faster, in one short and noisy run.
         self._step = torch.compile(
             step, fullgraph=True, dynamic=False, options={"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         )

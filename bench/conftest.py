@@ -45,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Session(config), "samenet")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the hours of ``test_scaling.py`` out, unless it is named."""
+    named = any("test_scaling" in argument for argument in config.args)
+    return True if collection_path.name == "test_scaling.py" and not named else None
+
+
 class WorkerClock:
     """The timer that pytest-benchmark reads: it shows what the worker measured, one duration a call of ``advance``."""
 
@@ -116,9 +122,14 @@ class Session:
         params = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
         selected = [each["case"] for each in params if "case" in each]
         if selected and not self._config.option.collectonly:
-            self._prepare(selected)
+            self.prepare(selected)
 
-    def _prepare(self, selected: list[Case]) -> None:
+    def prepare(self, selected: list[Case], protocol: str = "iterations") -> None:
+        """Make the campaign of ``selected``, and check everything that it needs.
+
+        Raises:
+            pytest.UsageError: an option is wrong.
+        """
         option = self._config.option
         self._check_storage()
         try:
@@ -149,7 +160,7 @@ class Session:
         self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
         self._machine = machine.record(cpus)  # before the campaign becomes the load that it tells of
         self._about = {
-            "protocol": "iterations",
+            "protocol": protocol,
             "iterations": plan.iterations,
             "workload": asdict(workload),
             "fingerprint": workload.fingerprint,
@@ -240,7 +251,7 @@ class Session:
         """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
         bound = self.campaign.bound if self.campaign else None
         record = self.records[case.id]
-        saved = conclude(record, bound, self._about)
+        saved = conclude(record, bound, self._about | {"manifest": dict(case.implementation.manifest)})
         self.summary.append(saved)
         if self._against:
             self.verdicts.append(self._against.verdict(record, self.records))

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ENTRY_POINTS = "samenet.implementations"
+
+
+MANIFEST = {
+    "blas": "whose matrix products",
+    "threads": "whose threads share the work",
+    "compile": "what compiles what, and when",
+    "fast_math": "whether arithmetic may be reordered or approximated",
+    "donation": "whether the old weights' memory takes the new ones",
+    "loop": "what goes from step to step",
+    "loss": "how softmax and cross-entropy are computed",
+    "accumulation": "in what precision sums are taken",
+}
 
 
 @dataclass(frozen=True)
@@ -14,9 +30,13 @@ class Implementation:
 
     ``trainer`` is ``module:class``; ``environment`` the tox environment that serves it; ``packages`` what has to be
     importable there, as (import name, distribution name); ``devices`` where it can run; ``needs`` what a machine
-    must have before tox can make the environment. Another package adds its own as an entry point of the group
-    ``samenet.implementations``; the entry point names an ``Implementation``, and the module that holds it must not
-    import the framework.
+    must have before tox can make the environment; ``manifest`` what a reader must know before comparing its speed with
+    another's: a value for each key of ``MANIFEST``, "not stated" where there is none. Another package adds its own as
+    an entry point of the group ``samenet.implementations``; the entry point names an ``Implementation``, and the module
+    that holds it must not import the framework.
+
+    Raises:
+        ValueError: ``manifest`` has a key that no other has.
     """
 
     name: str
@@ -25,26 +45,150 @@ class Implementation:
     packages: tuple[tuple[str, str], ...]
     devices: tuple[str, ...] = ("cpu",)
     needs: str = ""
+    manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        """Give every manifest the same keys, so that two of them can always be compared."""
+        unknown = set(self.manifest) - set(MANIFEST)
+        if unknown:
+            raise ValueError(
+                f"{self.name}'s manifest has {', '.join(sorted(unknown))}; its keys are: {', '.join(MANIFEST)}"
+            )
+        filled = {key: self.manifest.get(key, "not stated") for key in MANIFEST}
+        object.__setattr__(self, "manifest", filled)  # the class is frozen
+
+
+NUMPY = (("numpy", "numpy"),)
+TORCH = (("torch", "torch"),)
+JAX = (("jax", "jax"), ("jaxlib", "jaxlib"))
+THEANO = (("theano", "Theano-PyMC"), ("scipy", "scipy"))
+PYTENSOR = (("pytensor", "pytensor"), ("numba", "numba"), *JAX)
+
+_NUMPY = {
+    "blas": "OpenBLAS of numpy's wheel",
+    "threads": "OpenBLAS's own for products, one for the rest",
+    "compile": "none",
+    "fast_math": "no",
+    "donation": "in place",
+    "loop": "Python",
+    "loss": "by hand, the largest logit subtracted",
+    "accumulation": "float32, pairwise",
+}
+_TORCH = {
+    "blas": "MKL of torch's wheel",
+    "threads": "OpenMP",
+    "compile": "none, eager",
+    "fast_math": "no",
+    "donation": "in place",
+    "loop": "Python",
+    "loss": "fused, cross_entropy",
+    "accumulation": "float32",
+}
+_JAX = {
+    "blas": "XLA's own (Eigen)",
+    "threads": "XLA's own, by affinity",
+    "compile": "XLA, the step, at the first one",
+    "fast_math": "XLA's default",
+    "donation": "no",
+    "loop": "Python",
+    "loss": "log_softmax, fused by XLA",
+    "accumulation": "float32",
+}
+_PYTENSOR = {
+    "blas": "OpenBLAS of scipy's wheel, through numba",
+    "threads": "OpenBLAS's own for products, one for the rest",
+    "compile": "numba (LLVM), the step, at the first one",
+    "fast_math": "pytensor's default for numba",
+    "donation": "in place, by updates",
+    "loop": "Python",
+    "loss": "log_softmax",
+    "accumulation": "float32, the mean in float64",
+}
+_THEANO = {
+    "blas": "OpenBLAS of scipy's wheel",
+    "threads": "OpenBLAS's own for products, one for the rest",
+    "compile": "C, the step, when it is built",
+    "fast_math": "no",
+    "donation": "in place, by updates",
+    "loop": "Python",
+    "loss": "softmax, then log",
+    "accumulation": "float32, the mean in float64",
+}
 
 IMPLEMENTATIONS = (
-    Implementation("numpy", "impls.numpy_mlp:NumpyTrainer", "numpy", (("numpy", "numpy"),)),
-    Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", (("torch", "torch"),)),
-    Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", (("jax", "jax"), ("jaxlib", "jaxlib"))),
+    Implementation("numpy", "impls.numpy_mlp:NumpyTrainer", "numpy", NUMPY, manifest=_NUMPY),
+    Implementation("numpy-tuned", "impls.numpy_tuned_mlp:NumpyTunedTrainer", "numpy", NUMPY, manifest=_NUMPY),
+    Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, manifest=_TORCH),
+    Implementation(
+        "torch-compile",
+        "impls.torch_compile_mlp:TorchCompileTrainer",
+        "torch",
+        TORCH,
+        needs="a C++ compiler",
+        manifest=_TORCH
+        | {
+            "compile": "inductor (C++), the step and its update, at the first one",
+            "accumulation": "float32, the mean in float64",
+        },
+    ),
+    Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, manifest=_JAX),
+    Implementation(
+        "jax-scan",
+        "impls.jax_scan_mlp:JaxScanTrainer",
+        "jax",
+        JAX,
+        manifest=_JAX
+        | {
+            "compile": "XLA, the whole round, at the first one",
+            "donation": "weights donated",
+            "loop": "compiled, up to 1,024 steps a call",
+        },
+    ),
     Implementation(
         "theano",
         "impls.theano_mlp:TheanoTrainer",
         "theano",
-        (("theano", "Theano-PyMC"), ("scipy", "scipy")),
+        THEANO,
         needs="Python 3.11 and a C++ compiler",
+        manifest=_THEANO,
+    ),
+    Implementation(
+        "theano-tuned",
+        "impls.theano_tuned_mlp:TheanoTunedTrainer",
+        "theano",
+        THEANO,
+        needs="Python 3.11 and a C++ compiler with glibc 2.35 or later",
+        manifest=_THEANO
+        | {
+            "compile": "C (-O3 -march=native), the step, when it is built",
+            "fast_math": "yes, -ffast-math, for glibc's vector tanhf",
+            "loop": "Theano's virtual machine, up to 1,024 steps a call",
+            "loss": "fused, crossentropy_softmax_1hot",
+        },
+    ),
+    Implementation("pytensor", "impls.pytensor_mlp:PytensorTrainer", "pytensor", PYTENSOR, manifest=_PYTENSOR),
+    Implementation(
+        "pytensor-jax",
+        "impls.pytensor_jax_mlp:PytensorJaxTrainer",
+        "pytensor",
+        PYTENSOR,
+        manifest=_PYTENSOR
+        | {
+            "blas": _JAX["blas"],
+            "threads": _JAX["threads"],
+            "compile": "XLA, the step, at the first one",
+            "fast_math": _JAX["fast_math"],
+            "donation": "no",
+            "accumulation": "float32",
+        },
     ),
 )
 
 # Not implementations: the step's matrix products alone, in each BLAS. The fastest of them bounds every case.
 BOUNDS = (
-    Implementation("numpy-matmul", "impls.numpy_matmul:NumpyMatmul", "numpy", (("numpy", "numpy"),)),
-    Implementation("torch-matmul", "impls.torch_matmul:TorchMatmul", "torch", (("torch", "torch"),)),
-    Implementation("jax-matmul", "impls.jax_matmul:JaxMatmul", "jax", (("jax", "jax"), ("jaxlib", "jaxlib"))),
+    Implementation("numpy-matmul", "impls.numpy_matmul:NumpyMatmul", "numpy", NUMPY),
+    Implementation("torch-matmul", "impls.torch_matmul:TorchMatmul", "torch", TORCH),
+    Implementation("jax-matmul", "impls.jax_matmul:JaxMatmul", "jax", JAX),
 )
 
 

@@ -13,12 +13,17 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-FRAMEWORKS = {"jax", "jaxlib", "theano", "torch"}
+FRAMEWORKS = {"jax", "jaxlib", "numba", "pytensor", "theano", "torch"}
 OWN: dict[str, set[str]] = {
     "jax_matmul": {"jax"},
     "torch_matmul": {"torch"},
     "torch_mlp": {"torch"},
+    "torch_compile_mlp": {"torch"},
+    "jax_scan_mlp": {"jax"},
     "jax_mlp": {"jax"},
+    "pytensor_mlp": {"pytensor"},
+    "pytensor_jax_mlp": {"jax"},  # its backend, whose arrays it is handed; pytensor comes through pytensor_mlp
+    "theano_tuned_mlp": set(),  # through theano_mlp, which links Theano to a BLAS
     "theano_mlp": {"theano", "scipy"},  # scipy's wheel carries the BLAS that Theano is linked to
 }
 

@@ -1,0 +1,91 @@
+"""The network in theano-pymc, tuned: BLAS adds the biases and updates the weights, tanh is glibc's vector version."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, final
+
+# What gcc needs to replace tanhf by the vector version of glibc 2.35 or later: without -ffast-math it must not. Theano
+# reads its settings at the first import, which the plain file does; what the user has set comes last and wins.
+os.environ["THEANO_FLAGS"] = ",".join(
+    filter(None, ("gcc__cxxflags=-O3 -march=native -ffast-math,allow_gc=False", os.environ.get("THEANO_FLAGS")))
+)
+
+import numpy as np  # after the settings
+
+from impls.interface import Batches, Params, Trainer
+from impls.theano_mlp import T, theano  # linked to a BLAS there
+
+if TYPE_CHECKING:
+    from impls.interface import Float32
+    from impls.workload import Workload
+
+CHUNK = 1024  # losses that one call has room for
+
+
+@final
+class TheanoTunedTrainer(Trainer):
+    """What Theano's experts write: its virtual machine goes from step to step in C."""
+
+    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+        """Build the graph over shared variables and compile it; ``device`` can only be the CPU.
+
+        Raises:
+            RuntimeError: there is no C++ compiler.
+        """
+        del device
+        if not theano.config.cxx:
+            raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
+        rows = data.batch_size
+        images, labels = theano.shared(data.images, borrow=True), theano.shared(data.labels, borrow=True)
+        sizes = (
+            (workload.inputs, workload.hidden),
+            workload.hidden,
+            (workload.hidden, workload.classes),
+            workload.classes,
+        )
+        self._params = [theano.shared(np.zeros(size, np.float32)) for size in sizes]
+        self._count = theano.shared(np.int64(0))
+        self._losses = theano.shared(np.zeros(CHUNK, np.float32))
+        w1, b1, w2, b2 = self._params
+
+        k = self._count % len(data)
+        x, y = images[k * rows : (k + 1) * rows], labels[k * rows : (k + 1) * rows]
+        gemm, one = T.blas.gemm_no_inplace, np.float32(1)
+        activity = gemm(T.alloc(b1, rows, workload.hidden), one, x, w1, one)
+        hidden = T.tanh(activity)
+        logits = gemm(T.alloc(b2, rows, workload.classes), one, hidden, w2, one)
+        # The mean stays in float64, Theano's default: 600 float32 additions in a row lose what parity asks for.
+        cost = T.mean(T.nnet.crossentropy_softmax_1hot(logits, y)[0])
+
+        d_logits = T.grad(cost, logits)
+        d_hidden = T.dot(d_logits, w2.T) * (one - T.sqr(hidden))
+        ones, rate = T.ones(rows, "float32"), np.float32(-workload.learning_rate)
+        updates = [
+            (w1, gemm(w1, rate, x.T, d_hidden, one)),
+            (b1, b1 + rate * T.dot(ones, d_hidden)),
+            (w2, gemm(w2, rate, hidden.T, d_logits, one)),
+            (b2, b2 + rate * T.dot(ones, d_logits)),
+            (self._losses, T.set_subtensor(self._losses[self._count % CHUNK], cost)),
+            (self._count, self._count + 1),
+        ]
+        self._step = theano.function([], [], updates=updates)
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        for own, given in zip(self._params, params, strict=True):
+            own.set_value(given)
+
+    def run(self, steps: int) -> Float32:
+        """Do ``steps`` updates; Theano's C code has finished each call when it returns."""
+        self._count.set_value(np.int64(0))
+        losses = []
+        for first in range(0, steps, CHUNK):
+            count = min(CHUNK, steps - first)
+            self._step.fn(n_calls=count)
+            losses.append(self._losses.get_value()[:count])
+        return np.concatenate(losses)
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        return Params(*(value.get_value() for value in self._params))

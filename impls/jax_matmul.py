@@ -48,7 +48,7 @@ class JaxMatmul(Trainer):
     def load(self, params: Params) -> None:
         """Put the weights on the device."""
         self._biases = params.b1, params.b2
-        self._weights = jax.device_put((params.w1, params.w2), self._device)
+        self._weights = self._last = jax.device_put((params.w1, params.w2), self._device)
 
     def run(self, steps: int) -> Float32:
         """Do the products of ``steps`` steps, then wait for the device; the losses are zero, since there are none."""

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from reports.stats import Estimate
 from reports.tables import history_numbers, numbers, valid_cases
@@ -90,6 +91,16 @@ def drawn(draw: Callable[..., None], *arguments: object, columns: int = 1, heigh
         chart.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = target.getvalue().replace(INK, "currentColor")
     return svg[svg.index("<svg") :].replace("<defs>", ADAPT + "<defs>", 1)
+
+
+def logarithmic(axes: Axes, *names: str) -> None:
+    """Give the axes of these names, x or y, a logarithmic scale with plain numbers on it."""
+    for name in names:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def speedups(cases: Sequence[Case], baseline: str) -> Picture | None:
@@ -217,7 +228,7 @@ def history(group: Group) -> Picture | None:
             look = looks[str(name)]
             axes.plot(frame["measured_at"], frame["value_seconds"], label=name, markersize=3, **look)
             axes.fill_between(frame["measured_at"], low, high, color=look["color"], alpha=0.2, linewidth=0)
-        axes.set_yscale("log")
+        logarithmic(axes, "y")
         axes.set_ylabel(f"seconds for {group.conditions.iterations:,} iterations")
         axes.tick_params("x", rotation=30)
 
@@ -258,8 +269,7 @@ def scaling_picture(
         for name, colour, marker, dash in zip(names, cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False):
             frame = data[data["case"] == name]
             axes.plot(frame[axis], 1000 * frame["step_seconds"], dash, label=name, color=colour, marker=marker)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        logarithmic(axes, "x", "y")
         axes.set_xlabel(label)
         axes.set_ylabel("milliseconds a step")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BASELINES = ("theano-cpu", "numpy-cpu")  # the book's framework, or else what everybody has
 SPLITS = ("train", "validation", "test")
 BUILD, FIRST, MEMORY = "build, cold (s)", "first step, cold (s)", "peak memory (MiB)"
-BOUND, ERRORS, STATE = "of bound (%)", "error train/val/test (%)", "state"
+BOUND, RATE, ERRORS, STATE = "of bound (%)", "GFLOP/s", "error train/val/test (%)", "state"
 DETAIL = ["versions", BUILD, FIRST, MEMORY]  # what a terminal's narrow table leaves to others
 HISTORY_ROWS = 20
 
@@ -121,6 +121,7 @@ def numbers(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
                 if each:
                     row |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
             row |= {f"{split}_error_percent": case.error_rates.get(split) for split in SPLITS}
+            row |= {"gflop_per_second": case.step_flops * case.iterations / case.timed.value / 1e9}
             row |= startup(case) | {"step_seconds": case.timed.value / case.iterations, "peak_bytes": case.peak_bytes}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -129,7 +130,7 @@ def numbers(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
 def startup(case: Case) -> dict[str, float]:
     """Return the seconds before the first full round: of the first launch, and the medians of the later ones."""
     first, *later = case.launches
-    found = {"import_seconds": first.import_seconds}
+    found = {"import_seconds": first.start_seconds + first.import_seconds}
     for phase in ("build_seconds", "first_step_seconds"):
         found[f"{phase}_cold"] = getattr(first, phase)
         if later:
@@ -161,6 +162,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> Table:
                 time: figure(case.timed),
                 speedup: "1" if case.case == baseline else "" if math.isnan(over.value) else figure(over),
                 BOUND: figure(scaled(case.efficiency, 100)),
+                RATE: f"{row['gflop_per_second']:.0f}",
                 ERRORS: " ".join(f"{case.error_rates[name]:.2f}" for name in SPLITS if name in case.error_rates),
                 BUILD: single(row["build_seconds_cold"]),
                 FIRST: single(row["first_step_seconds_cold"]),
@@ -170,7 +172,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> Table:
         )
     rows += [{"case": case.case, "versions": versions(case), STATE: str(case.state)} for case in without_number(cases)]
     terms = {"case": "case", "versions": "versions", time: "time", speedup: "speedup", BOUND: "efficiency"}
-    terms |= {ERRORS: "error", BUILD: "build", FIRST: "first-step", MEMORY: "memory", STATE: "state"}
+    terms |= {RATE: "rate", ERRORS: "error", BUILD: "build", FIRST: "first-step", MEMORY: "memory", STATE: "state"}
     frame = pd.DataFrame(rows, columns=list(terms)).fillna("")
     return Table("comparison", "Comparison", frame, terms, (FOOTNOTE, *reasons(cases)), len(BOOK_ROWS), data)
 
@@ -207,11 +209,18 @@ def break_even(start: float, step: float, base_start: float, base_step: float) -
 
 def phases(cases: Sequence[Case], baseline: str) -> Table:
     """Return what each valid case needs before its first full round, and when that has paid off."""
-    terms = {"case": "case", "import (s)": "import", BUILD: "build", "build, warm (s)": "build", FIRST: "first-step"}
+    terms = {
+        "case": "case",
+        "start, import (s)": "import",
+        BUILD: "build",
+        "build, warm (s)": "build",
+        FIRST: "first-step",
+    }
     terms |= {"first step, warm (s)": "first-step", "steady step (ms)": "steady"}
     terms |= {f"ahead of {baseline} (steps)": "break-even", MEMORY: "memory"}
     begin = {
-        case.case: case.launches[0].import_seconds
+        case.case: case.launches[0].start_seconds
+        + case.launches[0].import_seconds
         + case.launches[0].build_seconds
         + case.launches[0].first_step_seconds
         for case in valid_cases(cases)

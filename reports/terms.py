@@ -15,17 +15,19 @@ TERMS = {
     " moves both and cancels. Above 1 the case is faster than the baseline.",
     "efficiency": "The matrix products' own time over the case's, paired in the same way: the fastest BLAS that was"
     " found needs that share of the case's time for the step's five products alone.",
+    "rate": "The floating-point operations of the step's five matrix products over the case's whole time.",
     "error": "Share of images that are classified wrongly after the round, computed by the harness in numpy from"
     " the case's weights. The book's 2 % is met by the training error of a re-run with its settings, whose validation"
     " error is 2.7 % and test error 3.0 %.",
-    "import": "Seconds to import the framework in a fresh process.",
+    "import": "Seconds to start a process, with Python and numpy, and to import the framework in it.",
     "build": "Seconds to construct the trainer, which builds the graph and puts the training set on the device. Cold:"
     " in the campaign's first launch; warm: median of the later ones.",
     "first-step": "Seconds of the first update in a process, which is where just-in-time compilers work. Cold and warm"
     " as for build.",
     "steady": "A round's time over its updates.",
     "break-even": "After how many updates, counted from the start of the cold process, the case has overtaken the"
-    " baseline (from), or is overtaken by it (until). It compares import + build + first step + updates x steady step.",
+    " baseline (from), or is overtaken by it (until). It compares start + import + build + first step + updates x"
+    " steady step.",
     "memory": "The largest resident memory of the worker process, framework and training set included.",
     "state": "Only valid cases show figures. Unverified: does not agree with the float64 reference. Failed: crashed,"
     " hung or could not start. Oversubscribed: used more CPUs than it was given. Contended, throttled: the machine was"

@@ -180,7 +180,7 @@ def test_one_thread_means_one_cpu(bench: Bench, tmp_path: Path) -> None:
     """With ``--threads 1`` no case uses more than one CPU, XLA's included."""
     result = bench(
         "-k",
-        "numpy-cpu or torch-cpu or jax-cpu or theano-cpu",
+        "numpy-cpu or torch-cpu or [jax-cpu] or theano-cpu",
         "--threads",
         "1",
         "--iterations",

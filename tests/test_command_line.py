@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Bench
 
 
-PLAIN = "numpy-cpu or torch-cpu or jax-cpu or theano-cpu"
+PLAIN = "numpy-cpu or torch-cpu or [jax-cpu] or theano-cpu"
 
 
 def saved(folder: Path) -> dict[str, Any]:

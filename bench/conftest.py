@@ -77,7 +77,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
         metafunc.parametrize(
             "case",
-            [pytest.param(case, id=case.id, marks=pytest.mark.benchmark(timer=WorkerClock())) for case in cases()],
+            [
+                pytest.param(
+                    case,
+                    id=case.id,
+                    marks=[pytest.mark.benchmark(timer=WorkerClock()), getattr(pytest.mark, case.implementation.lane)],
+                )
+                for case in cases()
+            ],
         )
 
 

@@ -30,7 +30,8 @@ class Implementation:
 
     ``trainer`` is ``module:class``; ``environment`` the tox environment that serves it; ``packages`` what has to be
     importable there, as (import name, distribution name); ``devices`` where it can run; ``needs`` what a machine
-    must have before tox can make the environment; ``manifest`` what a reader must know before comparing its speed with
+    must have before tox can make the environment; ``lane`` is ``plain``, what the framework's documentation teaches, or
+    ``tuned``, what its experts would do; ``manifest`` what a reader must know before comparing its speed with
     another's: a value for each key of ``MANIFEST``, "not stated" where there is none. Another package adds its own as
     an entry point of the group ``samenet.implementations``; the entry point names an ``Implementation``, and the module
     that holds it must not import the framework.
@@ -45,6 +46,7 @@ class Implementation:
     packages: tuple[tuple[str, str], ...]
     devices: tuple[str, ...] = ("cpu",)
     needs: str = ""
+    lane: str = "plain"
     manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +119,9 @@ _THEANO = {
 
 IMPLEMENTATIONS = (
     Implementation("numpy", "impls.numpy_mlp:NumpyTrainer", "numpy", NUMPY, manifest=_NUMPY),
-    Implementation("numpy-tuned", "impls.numpy_tuned_mlp:NumpyTunedTrainer", "numpy", NUMPY, manifest=_NUMPY),
+    Implementation(
+        "numpy-tuned", "impls.numpy_tuned_mlp:NumpyTunedTrainer", "numpy", NUMPY, lane="tuned", manifest=_NUMPY
+    ),
     Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, manifest=_TORCH),
     Implementation(
         "torch-compile",
@@ -125,6 +129,7 @@ IMPLEMENTATIONS = (
         "torch",
         TORCH,
         needs="a C++ compiler",
+        lane="tuned",
         manifest=_TORCH
         | {
             "compile": "inductor (C++), the step and its update, at the first one",
@@ -137,6 +142,7 @@ IMPLEMENTATIONS = (
         "impls.jax_scan_mlp:JaxScanTrainer",
         "jax",
         JAX,
+        lane="tuned",
         manifest=_JAX
         | {
             "compile": "XLA, the whole round, at the first one",
@@ -158,6 +164,7 @@ IMPLEMENTATIONS = (
         "theano",
         THEANO,
         needs="Python 3.11 and a C++ compiler with glibc 2.35 or later",
+        lane="tuned",
         manifest=_THEANO
         | {
             "compile": "C (-O3 -march=native), the step, when it is built",
@@ -172,6 +179,7 @@ IMPLEMENTATIONS = (
         "impls.pytensor_jax_mlp:PytensorJaxTrainer",
         "pytensor",
         PYTENSOR,
+        lane="tuned",
         manifest=_PYTENSOR
         | {
             "blas": _JAX["blas"],

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -30,8 +31,10 @@ def choose_cpus(threads: int | None) -> tuple[int, ...]:
     """Return the CPUs to measure on: one hardware thread of each core first, ``threads`` of them, or every core.
 
     Raises:
-        ValueError: this process may not use so many.
+        ValueError: this process may not use so many, or the system has no CPU affinity.
     """
+    if sys.platform != "linux":
+        raise ValueError(f"{sys.platform} cannot confine a process to CPUs as Linux can; run samenet on Linux")
     allowed = sorted(os.sched_getaffinity(0))
     cores: dict[str, int] = {}
     for cpu in allowed:

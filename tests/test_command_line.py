@@ -160,7 +160,7 @@ def test_an_interpreter_can_be_named(bench: Bench, tmp_path: Path) -> None:
 
 def test_interruption_keeps_what_was_measured_and_leaves_no_worker(small_mnist: Path, tmp_path: Path) -> None:
     """Ctrl-C in the middle: the rounds so far are saved, the exit code says interrupted, all workers are gone."""
-    command = ["-m", "pytest", "bench/", "-k", "numpy-cpu or jax-cpu", "--data", str(small_mnist)]
+    command = ["-m", "pytest", "bench/", "-k", "numpy-cpu or [jax-cpu]", "--data", str(small_mnist)]
     command += ["--workload", "hidden=20,batch_size=100", "--iterations", "2000", "--rounds", "1000"]
     command += ["--benchmark-save=cut", "--benchmark-storage", str(tmp_path)]
     # A real terminal: its Ctrl-C reaches every process in the foreground, the workers too.

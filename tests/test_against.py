@@ -83,7 +83,7 @@ def words(comparison: dict[str, Any]) -> dict[str, str]:
 def test_a_slower_step_fails_and_is_named(repository: Repository) -> None:
     """Uncommitted extra work in numpy's step is found, and the other case is not accused."""
     repository.edit(NUMPY, STEP, STEP + "        np.tanh(x @ w1 + b1)\n")
-    code, output, comparison = repository.against("HEAD", cases="numpy-cpu or jax-cpu")
+    code, output, comparison = repository.against("HEAD", cases="numpy-cpu or [jax-cpu]")
     assert code == pytest.ExitCode.TESTS_FAILED, output
     found = words(comparison)
     assert found["numpy-cpu"] == "slower"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+FEWEST = (
+    5  # values: between the extremes of five the true median lies in 94 % of cases, of four in 88 %, of two in 50 %
+)
 
 
 class Estimate(NamedTuple):
@@ -49,7 +52,7 @@ def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estim
     for (launch, _), value in sorted(values.items()):
         groups.setdefault(launch, []).append(value)
     middle = float(np.median(list(values.values())))
-    if len(values) < 2:  # one value has no spread
+    if len(values) < FEWEST:
         return Estimate(middle, float("nan"), float("nan"))
     rng = np.random.default_rng(0)
     sizes = np.array([len(group) for group in groups.values()])

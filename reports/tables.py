@@ -69,7 +69,7 @@ def figure(estimate: Estimate | None, suffix: str = "") -> str:
         return ""
     places = digits(estimate)
     if not math.isfinite(estimate.low):
-        return f"{estimate.value:.{places}f}{suffix} (one round)"
+        return f"{estimate.value:.{places}f}{suffix} (no interval)"
     return f"{estimate.value:.{places}f}{suffix} ({estimate.low:.{places}f} to {estimate.high:.{places}f})"
 
 
@@ -338,7 +338,7 @@ def rejected(files: Sequence[Rejected]) -> Table:
 def noise_sentence(floor: NoiseFloor) -> str:
     """Say what the A/A pair means for the reader: the smallest difference that the run could have seen."""
     if floor.ratio is None or math.isnan(floor.ratio.low):
-        return f"Noise floor: not known; {floor.case} and its twin have no two pairs of valid rounds."
+        return f"Noise floor: not known; {floor.case} and its twin have too few pairs of valid rounds."
     smallest = max(abs(floor.ratio.low - 1), abs(floor.ratio.high - 1))
     return (
         f"Noise floor: {floor.case} measured against itself gives {figure(floor.ratio)};"

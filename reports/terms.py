@@ -10,7 +10,7 @@ TERMS = {
     " at the end. The figure is the median of the undisturbed rounds. Loading data, evaluation and messages are not in"
     " it. The book's rows took 1,000 epochs, which are 83,000 iterations, with their validation passes.",
     "interval": "The range in brackets, or the bar: a 95 % bootstrap interval that draws launches with replacement,"
-    " then rounds within them. A figure shows as many digits as its interval supports.",
+    " then rounds within them; fewer than five rounds have none. A figure has as many digits as it supports.",
     "speedup": "The median of the ratios baseline / case of neighbouring rounds of one campaign: the machine's drift"
     " moves both and cancels. Above 1 the case is faster than the baseline.",
     "efficiency": "The matrix products' own time over the case's, paired in the same way: the fastest BLAS that was"

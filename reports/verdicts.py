@@ -88,7 +88,7 @@ def judge(
         reason = f"its validation error rose from {before['validation']:.2f} to {after['validation']:.2f} %"
         return Verdict(case, Word.UNVERIFIED, ratio, reason)
     if ratio is None or math.isnan(ratio.low):
-        return Verdict(case, Word.INCONCLUSIVE, ratio, "there are no two pairs of undisturbed rounds")
+        return Verdict(case, Word.INCONCLUSIVE, ratio, "there are too few pairs of undisturbed rounds")
     if ratio.low > 1 + tolerance:
         return Verdict(case, Word.SLOWER, ratio)
     if ratio.high < 1 - tolerance:

@@ -214,7 +214,7 @@ def test_a_campaign_may_stop_as_soon_as_it_knows_enough() -> None:
 @pytest.mark.parametrize(("percent", "launches"), [("100000", 1), ("0.000001", 3)])
 def test_until_width_stops_early_or_at_the_limit(bench: Bench, tmp_path: Path, percent: str, launches: int) -> None:
     """A width that every interval has is reached at once, one that none has never."""
-    bench("-k", "numpy-cpu", "--launches", "3", "--until-width", percent, "--benchmark-save=one")
+    bench("-k", "numpy-cpu", "--launches", "3", "--rounds", "5", "--until-width", percent, "--benchmark-save=one")
     run = json.loads(next(tmp_path.rglob("*.json")).read_text())
     records = [each["extra_info"] for each in run["benchmarks"]] + run["samenet"]["cases_without_number"]
     assert len(records[0]["launches"]) == launches

@@ -125,7 +125,7 @@ def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp
             "-k",
             "numpy-cpu or crashing or hanging or unimport or talkative or diverging or forgetful or slack or absent",
         ),
-        *("--rounds", "3", "--timeout", "5"),
+        *("--rounds", "5", "--timeout", "5"),
         *("--iterations", "3000", "--benchmark-save=faulty"),
         plugins=True,
     )

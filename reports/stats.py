@@ -63,7 +63,10 @@ def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estim
     rounds = rng.integers(0, sizes[launches], (RESAMPLES, len(sizes), sizes.max()))
     sample = np.where(np.arange(sizes.max()) < sizes[launches], table[launches, rounds], np.nan)
     medians = np.nanmedian(sample.reshape(RESAMPLES, -1), axis=1)
-    low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
+    ends = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
+    # Drawing n launches from n shows n - 1 over n of the variance between them (Efron and Tibshirani, 1993, ch. 2).
+    few = math.sqrt(len(sizes) / (len(sizes) - 1)) if len(sizes) > 1 else 1.0
+    low, high = middle + few * (ends - middle)
     return Estimate(middle, float(low), float(high))
 
 

@@ -88,7 +88,7 @@ def test_a_slower_step_fails_and_is_named(repository: Repository) -> None:
     found = words(comparison)
     assert found["numpy-cpu"] == "slower"
     assert found["jax-cpu"] in {"same", "inconclusive", "faster"}
-    assert "numpy-cpu is slower, 1." in output
+    assert "numpy-cpu is slower, " in output
     (numpy,) = [each for each in comparison["before"] if each["implementation"] == "numpy"]
     assert numpy["rounds"]
     assert comparison["commit"] == repository.git("rev-parse", "HEAD").strip()

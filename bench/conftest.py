@@ -163,6 +163,7 @@ class Session:
             launch_seconds=amount(option).launch_seconds,
             seed=option.seed,
             timeout_seconds=option.timeout,
+            curve=protocol == "iterations" and not option.against,
         )
         self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
         self._machine = machine.record(cpus)  # before the campaign becomes the load that it tells of

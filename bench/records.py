@@ -84,12 +84,24 @@ class Round:
     disturbance: str
 
 
+@dataclass(frozen=True)
+class CurvePoint:
+    """The validation error (percent) after so many updates, and after so many seconds of training if they were timed.
+
+    Without ``seconds`` the updates are as long as the case's measured ones.
+    """
+
+    updates: int
+    seconds: float | None
+    error_percent: float
+
+
 @dataclass
 class CaseRecord:
     """All that was measured of one case, and whether it may be shown.
 
     ``error_rates`` (percent, by split) and ``losses`` (of each step, before its update) are those of one round; every
-    round is the same training.
+    round is the same training. ``curve`` has the error along the way, where it was asked for.
     """
 
     case: str
@@ -104,6 +116,7 @@ class CaseRecord:
     peak_bytes: int = 0
     error_rates: dict[str, float] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
 
     def give_up(self, state: State, reason: str) -> None:
         """Take the number away; the first reason stays."""

@@ -189,13 +189,14 @@ class Worker:
         )
         return float(reply["build_seconds"])
 
-    def run(self, steps: int) -> Run:
-        """Train ``steps`` updates from the initial weights.
+    def run(self, steps: int, *, reset: bool = True) -> Run:
+        """Train ``steps`` updates from minibatch 0 on, and from the initial weights unless ``reset`` is False.
 
         Raises:
             WorkerError: the worker failed, or a loss is not finite or missing.
         """
-        self._ask("reset")
+        if reset:
+            self._ask("reset")
         begin = time.perf_counter()
         reply = self._ask("run", steps=steps)
         harness_seconds = time.perf_counter() - begin

@@ -56,7 +56,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def run(self, steps: int) -> Float32:
-        """Do ``steps`` updates from minibatch 0 on, in order, wrapping around.
+        """Do ``steps`` updates of the present weights from minibatch 0 on, in order, wrapping around.
 
         Returns the loss of each step before its update, shape (steps,), in host memory, and returns only when
         every update has finished.

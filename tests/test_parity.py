@@ -59,6 +59,15 @@ def test_each_run_starts_from_the_initial_weights(worker: Worker) -> None:
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
+def test_a_run_can_go_on_from_the_weights_of_the_last(worker: Worker) -> None:
+    """Two passes in one run or in two are the same training: the error along the way is that of a whole round."""
+    workload = Workload(hidden=33, batch_size=50)
+    worker.build(workload, make_split(500), initial_params(workload))
+    whole = worker.run(20).losses
+    parts = [worker.run(10).losses, worker.run(10, reset=False).losses]
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
+
+
 def test_the_last_partial_minibatch_is_never_used(worker: Worker) -> None:
     """With 250 images and minibatches of 100, step 2 sees what step 0 saw."""
     workload = Workload(hidden=20, batch_size=100, learning_rate=1e-30)

@@ -181,8 +181,7 @@ def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
 
     A campaign of its own measures it, which is no part of the repeats.
     """
-    settings = argparse.Namespace(**vars(options) | {"launches": 3, "rounds": options.rounds})
-    study, name, rows = Study(settings), options.case, round(12 * percent)  # of 600: the first guess
+    study, name, rows = Study(options), options.case, round(12 * percent)  # of 600: the first guess
     now = entry(name, "now")
     for attempt in range(CALIBRATIONS):
         plant(tree, name, rows)

@@ -187,8 +187,8 @@ def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
         plant(tree, name, rows)
         planted = replace(now, label="planted", root=tree, group="pair")
         campaign = study.campaign([replace(now, group="pair"), planted], attempt)
-        seconds = [campaign.records[label].clean_seconds for label in ("planted", "now")]
-        ratio = stats.paired_ratio(*seconds)
+        slowed, sound = (campaign.records[label].clean_seconds for label in ("planted", "now"))
+        ratio = stats.paired_ratio(slowed, sound)
         if ratio is None or ratio.value <= 1:
             raise SystemExit(f"{rows} more rows do not slow {name} down; quiet the machine, run again")
         found = f"{rows} more rows in {name}'s step: {tables.figure(ratio)} times the time"

@@ -10,7 +10,7 @@ from bench.environments import NoInterpreterError
 from bench.records import CaseRecord, State
 from impls.registry import cases
 from reports import stats
-from reports.verdicts import Verdict, Word, confidence, judge
+from reports.verdicts import Comparison, Verdict, Word, confidence, judge_case
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,19 +52,13 @@ class Against:
     def verdict(self, record: CaseRecord, records: Mapping[str, CaseRecord]) -> Verdict:
         """Return the verdict on the present case ``record``; ``records`` has the former one's too."""
         case = record.case
-        if record.state is not State.VALID:
-            word = Word.UNVERIFIED if record.state is State.UNVERIFIED else Word.INCONCLUSIVE
-            return Verdict(case, word, reason=f"{record.state}: {record.reason}")
-        if case in self.missing:
+        former = records[self.before[case]] if case in self.before else None
+        if case in self.missing and record.state is State.VALID:
             return Verdict(case, Word.INCONCLUSIVE, reason=self.missing[case])
-        if case not in self.before:
-            return Verdict(case, Word.NEW, reason=f"{self.revision.name} has no such case")
-        former = records[self.before[case]]
-        if former.state is not State.VALID:
-            reason = f"at {self.revision.name} it is {former.state}: {former.reason}"
-            return Verdict(case, Word.INCONCLUSIVE, reason=reason)
-        ratio = stats.paired_ratio(record.clean_seconds, former.clean_seconds, confidence(len(self.before)))
-        return judge(case, ratio, self.tolerance, (former.error_rates, record.error_rates))
+        return judge_case(record, former, self.revision.name, self._ratio, self.tolerance)
+
+    def _ratio(self, record: CaseRecord, former: CaseRecord) -> stats.Estimate | None:
+        return stats.paired_ratio(record.clean_seconds, former.clean_seconds, confidence(len(self.before)))
 
     def removed(self) -> list[Verdict]:
         """Return the verdicts on cases that are no more."""
@@ -78,12 +72,15 @@ class Against:
         enough = all(len(record.launches) >= FEWEST_LAUNCHES for record in present if record.state is State.VALID)
         return enough and all(self.verdict(record, records).word is not Word.INCONCLUSIVE for record in present)
 
+    def comparison(self, verdicts: Sequence[Verdict]) -> Comparison:
+        """Return the whole comparison, from the ``verdicts`` on the present cases."""
+        before = f"{self.revision.name} ({self.revision.commit[:9]})"
+        return Comparison(before, "this tree", self.tolerance, (*verdicts, *self.removed()))
+
     def as_dict(self, verdicts: Sequence[Verdict], records: Mapping[str, CaseRecord]) -> dict[str, Any]:
         """Return the comparison as it is saved, with the former cases' records."""
-        return {
+        return self.comparison(verdicts).as_dict() | {
             "revision": self.revision.name,
             "commit": self.revision.commit,
-            "tolerance": self.tolerance,
-            "verdicts": [verdict.as_dict() for verdict in [*verdicts, *self.removed()]],
             "before": [records[label].as_dict() for label in self.before.values()],
         }

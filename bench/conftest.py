@@ -22,7 +22,7 @@ from bench.revision import RevisionError, check_out
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
 from reports import book, load, stats, tables
-from reports.verdicts import verdict_table
+from reports.ci import announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -318,9 +318,13 @@ class Session:
             return
         iterations = self.campaign.plan.iterations
         if self._against:
-            terminalreporter.section(f"this tree against {self._against.revision.name}")
-            verdicts = verdict_table([*self.verdicts, *self._against.removed()])
-            terminalreporter.write_line(tables.as_text(tables.Table("verdicts", "Verdicts", verdicts)))
+            comparison = self._against.comparison(self.verdicts)
+            terminalreporter.section(comparison.title)
+            terminalreporter.write_line(tables.as_text(comparison.table))
+            for line in (comparison.summary, *announce(comparison, os.environ)):
+                terminalreporter.write_line(line)
+            if self._config.option.comment:
+                self._config.option.comment.write_text(comparison.as_markdown(), encoding="utf-8")
             return
         terminalreporter.section(f"{iterations:,} iterations of the same network")
         measured = [load.as_case(record) for record in self.summary]

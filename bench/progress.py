@@ -56,3 +56,25 @@ class Display:
             self._console.print(f"{count}{text} ({elapsed:.0f} s{left})", highlight=False)
             self._last = now
         self._done += 1
+
+
+class Silent:
+    """Shows nothing, and remembers in ``texts`` what it was told."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self.texts: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    def start(self, total: int | None) -> None:
+        """Ignore how much there is."""
+
+    def advance(self, text: str) -> None:
+        """Remember what comes next."""
+        self.texts.append(text)

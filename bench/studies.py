@@ -1,6 +1,6 @@
 """The evidence behind the method: campaigns repeated, to see how far their answers can be trusted.
 
-``python -m bench.studies same`` and ``python -m bench.studies spread``; docs/method.md has the figures.
+``python -m bench.studies same``, ``spread`` and ``against``; docs/method.md has the figures.
 """
 
 from __future__ import annotations
@@ -8,41 +8,56 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bench import data, machine
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import find_interpreter
+from bench.progress import Silent
 from bench.records import State
 from bench.reference import Reference
+from bench.revision import check_out, git
 from impls.registry import IMPLEMENTATIONS, Case
 from impls.workload import Workload, initial_params
-from reports import stats
+from reports import stats, tables
+from reports.stats import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).parent.parent
 BASELINE = "numpy-cpu"
+PLAIN_LANES = ("numpy", "torch", "jax", "theano")
+CALIBRATIONS = 2  # the second one measures what the first one has set
 
 
-class Quiet:
-    """A progress display that shows nothing."""
+class Plant(NamedTuple):
+    """Where an implementation's step can be made slower: ``extra`` repeats its forward pass on some rows."""
 
-    def __enter__(self) -> None:
-        """Begin."""
+    file: str
+    after: str
+    extra: str
 
-    def __exit__(self, *_: object) -> None:
-        """End."""
 
-    def start(self, total: int | None) -> None:
-        """Say nothing of the ``total``."""
-
-    def advance(self, text: str) -> None:
-        """Say nothing of the ``text``."""
+PLANTS = {
+    "numpy": Plant(
+        "impls/numpy_mlp.py", "        hidden = np.tanh(x @ w1 + b1)\n", "        np.tanh(x[:{rows}] @ w1 + b1)\n"
+    ),
+    "torch": Plant(
+        "impls/torch_mlp.py",
+        "        self._optimizer.zero_grad()\n",
+        "        self._model(self._images[k][:{rows}])\n",
+    ),
+}
 
 
 class Study:
@@ -67,7 +82,7 @@ class Study:
             launches=options.launches,
             seed=options.seed + seed,
         )
-        campaign = Campaign(plan, entries, Quiet(), reference=self._reference)
+        campaign = Campaign(plan, entries, Silent(), reference=self._reference)
         with machine.only_campaign():
             campaign.run()
         return campaign
@@ -100,16 +115,31 @@ def same(options: argparse.Namespace) -> None:
         )
 
 
-def plain_speedups(options: argparse.Namespace, names: list[str]) -> dict[str, float]:
+def select(names: Sequence[str]) -> str:
+    """Return what pytest's ``-k`` takes to select the implementations called ``names``, and no other."""
+    return " or ".join(f"[{name}-cpu]" for name in names)
+
+
+def pytest(folder: Path, *arguments: str, options: argparse.Namespace) -> subprocess.CompletedProcess[str]:
+    """Run pytest in the tree ``folder``, with this one's environments, data and number of threads."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    command += ["--iterations", str(options.iterations)]
+    command += ["--data", str(options.data)] if options.data else []
+    command += ["--threads", str(options.threads)] if options.threads else []
+    environment = {"TOX_WORK_DIR": str(ROOT / ".tox")} | os.environ
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def plain_speedups(options: argparse.Namespace, names: Sequence[str]) -> dict[str, float]:
     """Return the speedups that plain pytest-benchmark gives: ratios of medians of cases timed one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "plain.json"
-        command = [sys.executable, "-m", "pytest", "bench/plain.py", "-q", f"--benchmark-json={saved}"]
-        command += ["-k", " or ".join(f"[{name}-cpu]" for name in names), "--iterations", str(options.iterations)]
-        command += ["--rounds", str(options.rounds * options.launches)]
-        command += ["--data", str(options.data)] if options.data else []
-        command += ["--threads", str(options.threads)] if options.threads else []
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
+        rounds = str(options.rounds * options.launches)
+        done = pytest(
+            *(ROOT, "bench/plain.py", "-k", select(names), "--rounds", rounds, f"--benchmark-json={saved}"),
+            options=options,
+        )
+        done.check_returncode()
         run = json.loads(saved.read_text())
     medians = {each["param"]: each["stats"]["median"] for each in run["benchmarks"]}
     return {case: medians[BASELINE] / seconds for case, seconds in medians.items()}
@@ -117,7 +147,7 @@ def plain_speedups(options: argparse.Namespace, names: list[str]) -> dict[str, f
 
 def spread(options: argparse.Namespace) -> None:
     """Measure speedups again and again, paired and plain: how far do the answers of each lie apart?"""
-    study, names = Study(options), ["numpy", "torch", "jax", "theano"]
+    study, names = Study(options), PLAIN_LANES
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for repeat in range(options.repeats):
         campaign = study.campaign([entry(name) for name in names], repeat)
@@ -139,20 +169,133 @@ def spread(options: argparse.Namespace) -> None:
         print("{}: the speedup's standard deviation is {:.2f} % paired, {:.2f} % plain".format(case, *deviations))
 
 
+def plant(tree: Path, name: str, rows: int) -> None:
+    """Let the step of the implementation ``name`` in ``tree`` repeat its forward pass on ``rows`` more rows."""
+    file, after, extra = PLANTS[name]
+    text = (ROOT / file).read_text(encoding="utf-8")
+    (tree / file).write_text(text.replace(after, after + extra.format(rows=rows), 1), encoding="utf-8")
+
+
+def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
+    """Plant a slowdown of ``percent`` in ``tree``; return how large the paired ratio shows it to be.
+
+    A campaign of its own measures it, which is no part of the repeats.
+    """
+    study, name, rows = Study(options), options.case, round(12 * percent)  # of 600: the first guess
+    now = entry(name, "now")
+    for attempt in range(CALIBRATIONS):
+        plant(tree, name, rows)
+        planted = replace(now, label="planted", root=tree, group="pair")
+        campaign = study.campaign([replace(now, group="pair"), planted], attempt)
+        slowed, sound = (campaign.records[label].clean_seconds for label in ("planted", "now"))
+        ratio = stats.paired_ratio(slowed, sound)
+        if ratio is None or ratio.value <= 1:
+            raise SystemExit(f"{rows} more rows do not slow {name} down; quiet the machine, run again")
+        found = f"{rows} more rows in {name}'s step: {tables.figure(ratio)} times the time"
+        rows = max(1, round(rows * percent / 100 / (ratio.value - 1)))
+    return found
+
+
+def compare_revisions(options: argparse.Namespace, tree: Path, seed: int) -> dict[str, dict[str, Any]]:
+    """Return the verdict on each case of ``tree``'s files against its last commit."""
+    saved = tree.parent / "against.json"
+    saved.unlink(missing_ok=True)
+    done = pytest(
+        *(tree, "bench/", "-k", select(options.names), "--against", "HEAD", f"--benchmark-json={saved}"),
+        *("--budget", str(options.budget), "--tolerance", str(options.tolerance), "--seed", str(seed)),
+        options=options,
+    )
+    if not saved.exists() or not saved.read_text():
+        raise SystemExit(f"pytest bench/ --against HEAD saved nothing:\n{done.stdout}{done.stderr}")
+    verdicts = json.loads(saved.read_text())["samenet"]["against"]["verdicts"]
+    return {each["case"]: each for each in verdicts if each["word"] != "removed"}
+
+
+def compare_plain_runs(options: argparse.Namespace, before: Path, after: Path, seed: int) -> list[str]:
+    """Return the cases that pytest-benchmark's own comparison of two runs, one after the other, complains of."""
+    with tempfile.TemporaryDirectory() as storage:
+        common = ["bench/plain.py", "-k", select(options.names), "--rounds", str(options.rounds), "--seed", str(seed)]
+        common += [f"--benchmark-storage=file://{storage}"]
+        pytest(before, *common, "--benchmark-save=before", options=options).check_returncode()
+        compare = ["--benchmark-compare=0001", "--benchmark-compare-fail=median:5%"]
+        done = pytest(after, *common, *compare, options=options)
+    if done.returncode and "has failed PercentageRegressionCheck" not in done.stdout + done.stderr:
+        raise SystemExit(f"pytest bench/plain.py failed:\n{done.stdout}{done.stderr}")
+    pattern = r"test_plain\[(\S+)\].* has failed PercentageRegressionCheck"
+    return re.findall(pattern, done.stdout + done.stderr)
+
+
+def against(options: argparse.Namespace) -> None:
+    """Compare a tree with its last commit, with a planted slowdown or none: how often is the verdict right?
+
+    Beside it stands what pytest-benchmark says of two runs in sequence, in the same repeat. The trees are of the last
+    commit here; a study that was cut off goes on with ``--seed`` at the number of repeats that it has.
+    """
+    with tempfile.TemporaryDirectory(prefix="samenet-study-") as folder:
+        before, after = Path(folder) / "before", Path(folder) / "after"
+        before.mkdir()
+        check_out("HEAD", ROOT, before)
+        git(ROOT, "clone", "--quiet", str(ROOT), str(after))
+        planted = f"{options.case}-cpu" if options.percent else ""
+        if planted:
+            print(calibrate(options, after, options.percent), flush=True)
+        words: Counter[tuple[str, str]] = Counter()
+        accused: Counter[str] = Counter()
+        for repeat in range(options.seed, options.seed + options.repeats):
+            plain = compare_plain_runs(options, before, after, repeat)
+            verdicts = compare_revisions(options, after, repeat)
+            accused.update(plain)
+            words.update((case, each["word"]) for case, each in verdicts.items())
+            said = [
+                f"{case} {each['word']} {tables.figure(each['ratio'] and Estimate.read(each['ratio']))}".rstrip()
+                for case, each in verdicts.items()
+            ]
+            print(f"{repeat:3} {', '.join(said)}; pytest-benchmark accuses: {', '.join(plain) or 'none'}", flush=True)
+    for case in sorted({case for case, _ in words}):
+        counts = ", ".join(f"{count} {word}" for (name, word), count in sorted(words.items()) if name == case)
+        true = f"planted {options.percent:g} %" if case == planted else "unchanged"
+        print(f"{case}, {true}: {counts}; pytest-benchmark accuses it {accused[case]} times")
+
+
+class Kind(NamedTuple):
+    """A study, and how much it measures unless it is told."""
+
+    run: Callable[[argparse.Namespace], None]
+    iterations: int
+    rounds: int
+
+
+STUDIES = {
+    "same": Kind(same, 50, 5),
+    "spread": Kind(spread, 50, 5),
+    # Rounds of the plain side: 40 of each of two runs take about as long as the budget of both revisions.
+    "against": Kind(against, 30, 40),
+}
+
+
 def main() -> None:
     """Read the command line and run the study that it names."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies", description=__doc__)
-    parser.add_argument("study", choices=["same", "spread"])
-    parser.add_argument("--case", default="numpy", help="the implementation that is entered twice")
+    parser.add_argument("study", choices=list(STUDIES))
+    parser.add_argument("--case", default="numpy", help="the implementation that is entered twice, or made slower")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--launches", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--iterations", type=int, default=50)
+    parser.add_argument("--rounds", type=int, help="with against: of pytest-benchmark")
+    parser.add_argument("--iterations", type=int)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0, help="of the first campaign; the next ones count on")
     parser.add_argument("--data", type=Path, default=os.environ.get("SAMENET_DATA"))
+    only = parser.add_argument_group("against")
+    only.add_argument("--percent", type=float, default=0.0, help="what --case is slowed down by; 0: by nothing")
+    only.add_argument("--names", nargs="+", default=PLAIN_LANES, metavar="NAME", help="the implementations")
+    only.add_argument("--budget", type=float, default=90.0, metavar="SECONDS", help="of pytest bench/")
+    only.add_argument("--tolerance", type=float, default=2.0, metavar="PERCENT", help="of pytest bench/")
     options = parser.parse_args()
-    {"same": same, "spread": spread}[options.study](options)
+    if options.percent and options.case not in PLANTS:
+        parser.error(f"no slowdown is known for {options.case}; choose one of: {', '.join(PLANTS)}")
+    run, iterations, rounds = STUDIES[options.study]
+    options.iterations, options.rounds = options.iterations or iterations, options.rounds or rounds
+    run(options)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def test_iterations(
     measured: Callable[[Case], dict[str, Any]],
     benchmark: BenchmarkFixture,
     request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Hand the case's rounds, as its worker timed them, to pytest-benchmark; or end with the case's reason.
 
@@ -28,6 +29,9 @@ def test_iterations(
     record = measured(case)
     benchmark.extra_info.update(record)
     benchmark.group = f"{record['iterations']} iterations of workload {record['fingerprint']}"
+    verdict = record.get("verdict", {})
+    if verdict:
+        record_property("verdict", verdict["sentence"])  # into JUnit's XML, where a passed test has no text
     if record["state"] != "valid":
         # Entered without a duration and marked: the run is saved with the reason in it, and with no figure.
         benchmark.has_error = True
@@ -37,5 +41,5 @@ def test_iterations(
     clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
     clock.durations = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
     benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))
-    if record.get("verdict", {}).get("regression"):
-        pytest.fail(record["verdict"]["sentence"], pytrace=False)
+    if verdict.get("regression"):
+        pytest.fail(verdict["sentence"], pytrace=False)

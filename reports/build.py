@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports import changes, page, plots, tables
 from reports.load import StorageError
+from reports.markdown import alignment, inert, markdown_table
 from reports.terms import TERMS
 
 if TYPE_CHECKING:
@@ -153,32 +154,10 @@ def markdown(report: Report, *, pictures: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown_table(table: Table) -> list[str]:
-    """Return a table with its title and notes."""
-    frame = table.frame.map(inert)
-    frame.columns = pd.Index([inert(name) for name in frame.columns])
-    # Text that looks like a number would be rewritten: the digits are the interval's business.
-    text = frame.to_markdown(index=False, disable_numparse=True, colalign=alignment(table)) if len(frame) else "None."
-    return [f"### {table.title}", "", text, "", *(f"{inert(note)}\n" for note in table.notes)]
-
-
 def markdown_picture(name: str, picture: Picture) -> list[str]:
     """Return a link to a picture's file and to its data."""
     alt = inert(picture.alt)
     return [f"![{alt}](figures/{name}.svg)", "", f"{inert(picture.title)} ([data](csv/{name}-data.csv))", ""]
-
-
-def inert(text: str) -> str:
-    """Return ``text`` so that Markdown shows it and does nothing else with it."""
-    flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\`|[]*":
-        flat = flat.replace(sign, f"\\{sign}")
-    return flat.replace("@", "@\u200b")  # mentions nobody
-
-
-def alignment(table: Table) -> list[str]:
-    """Return each column's side: figures to the right."""
-    return ["right" if page.is_figure(table.terms.get(name, "")) else "left" for name in table.frame.columns]
 
 
 def latex(name: str, table: Table) -> str:

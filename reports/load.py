@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from bench.records import SCHEMA, CurvePoint, Launch, State
 from reports.stats import Estimate
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Text = dict[str, str]
 # An interval's unknown ends are null in JSON.
@@ -268,6 +266,11 @@ class Storage:
 
     groups: tuple[Group, ...]
     rejected: tuple[Rejected, ...]
+
+
+def storage_folder(text: str) -> Path:
+    """Read a folder as pytest-benchmark writes it: a path, or file://path."""
+    return Path(text.removeprefix("file://"))
 
 
 def as_case(record: dict[str, Any]) -> Case:

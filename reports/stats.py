@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
+from scipy.special import stdtrit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     Key = tuple[int, int]  # launch, turn
 
@@ -81,3 +83,50 @@ def paired_ratio(
     """
     ratios = {key: numerator[key] / denominator[key] for key in numerator if key in denominator}
     return median(ratios, confidence) if ratios else None
+
+
+def within_run(estimate: Estimate) -> float:
+    """Return the standard error of the logarithm of a run's median, from its 95 % interval; nan without one."""
+    return math.log(estimate.high / estimate.low) / 2 / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+
+class Variation(NamedTuple):
+    """How far medians of one case lie apart from run to run, as a standard deviation of their logarithms.
+
+    ``between`` is what the runs' own intervals do not explain; it is known with so many ``degrees`` of freedom.
+    """
+
+    between: float
+    degrees: int
+
+
+def run_to_run(histories: Sequence[Sequence[Estimate]]) -> Variation:
+    """Return the variation between the runs within each of ``histories``; what the histories differ by is no part.
+
+    Random effects, by moments (DerSimonian and Laird, *Meta-analysis in clinical trials*, 1986, without weights): the
+    variance of the log medians, less the mean variance within runs, or 0 where that is larger.
+    """
+    squares, degrees = 0.0, sum(max(0, len(history) - 1) for history in histories)
+    for history in histories:
+        logs = [math.log(each.value) for each in history]
+        squares += len(logs) * float(np.var(logs)) if logs else 0.0
+    if not degrees:
+        return Variation(math.nan, 0)
+    within = [0.0 if math.isnan(each) else each**2 for history in histories for each in map(within_run, history)]
+    return Variation(math.sqrt(max(0.0, squares / degrees - float(np.mean(within)))), degrees)
+
+
+def stored_ratio(
+    numerator: Estimate, denominator: Estimate, variation: Variation, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Return the ratio of the medians of two runs, whose interval knows how much runs differ by themselves.
+
+    The variance of its logarithm is that within both runs and twice that between runs; Student's t with the history's
+    degrees of freedom widens it where the history is short. Without any of these both ends are nan.
+    """
+    value = numerator.value / denominator.value
+    variance = within_run(numerator) ** 2 + within_run(denominator) ** 2 + 2 * variation.between**2
+    if math.isnan(variance):
+        return Estimate(value, math.nan, math.nan)
+    reach = float(stdtrit(variation.degrees, (1 + confidence) / 2)) * math.sqrt(variance)
+    return Estimate(value, value * math.exp(-reach), value * math.exp(reach))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pandas as pd
 
-from reports.tables import figure
+from bench.records import State
+from reports.markdown import inert, markdown_table
+from reports.tables import Table, figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from reports.stats import Estimate
 
 CONFIDENCE = 0.95
 # Percentage points of validation error. Equal arithmetic moves it by 0.02 or so on 10,000 images.
 ERROR_TOLERANCE = 0.1
+FAULTS = {State.UNVERIFIED, State.FAILED, State.OVERSUBSCRIBED}  # a case's own; the others are the machine's
 
 
 class Word(StrEnum):
@@ -98,7 +102,98 @@ def judge(
     return Verdict(case, Word.INCONCLUSIVE, ratio, f"its interval reaches beyond {100 * tolerance:g} % and back")
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Return one row a case: the word, the ratio with its interval, the reason."""
-    rows = [(each.case, str(each.word), figure(each.ratio), each.reason) for each in verdicts]
-    return pd.DataFrame(rows, columns=["case", "verdict", "time after / before", "reason"])
+class Measured(Protocol):
+    """What is known of a case whether it has a number or not."""
+
+    @property
+    def case(self) -> str:
+        """Its id."""
+
+    @property
+    def state(self) -> State:
+        """Whether it has earned its number."""
+
+    @property
+    def reason(self) -> str:
+        """Why it has not."""
+
+    @property
+    def error_rates(self) -> Mapping[str, float]:
+        """What it has learned, in percent, by split."""
+
+
+Either = TypeVar("Either", bound=Measured)
+
+
+def judge_case(
+    after: Either,
+    before: Either | None,
+    former: str,
+    ratio: Callable[[Either, Either], Estimate | None],
+    tolerance: float,
+) -> Verdict:
+    """Return the verdict on a case that may lack a number now, or in ``former``; with both, ``ratio`` is asked.
+
+    A case that lost its number by its own fault is a regression, whatever the clock says.
+    """
+    if after.state is not State.VALID:
+        lost = after.state in FAULTS and (before is None or before.state is State.VALID)
+        word = Word.UNVERIFIED if lost or after.state is State.UNVERIFIED else Word.INCONCLUSIVE
+        return Verdict(after.case, word, reason=f"{after.state}: {after.reason}")
+    if before is None:
+        return Verdict(after.case, Word.NEW, reason=f"{former} has no such case")
+    if before.state is not State.VALID:
+        return Verdict(after.case, Word.INCONCLUSIVE, reason=f"at {former} it is {before.state}: {before.reason}")
+    return judge(after.case, ratio(after, before), tolerance, (before.error_rates, after.error_rates))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of every case from ``before`` to ``after``; ``tolerance`` (0.02 is 2 %) is what may change."""
+
+    before: str
+    after: str
+    tolerance: float
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def regression(self) -> bool:
+        """Tell whether a build should fail."""
+        return any(verdict.regression for verdict in self.verdicts)
+
+    @property
+    def title(self) -> str:
+        """What is compared."""
+        return f"{self.after} against {self.before}"
+
+    @property
+    def summary(self) -> str:
+        """The answer in one sentence."""
+        counts = Counter(verdict.word for verdict in self.verdicts)
+        found = ", ".join(f"{counts[word]} {word}" for word in Word if counts[word])
+        return f"{'Regression' if self.regression else 'No regression'} beyond {100 * self.tolerance:g} %: {found}."
+
+    @property
+    def table(self) -> Table:
+        """One row a case: the word, the ratio with its interval, the reason."""
+        rows = [(each.case, str(each.word), figure(each.ratio), each.reason) for each in self.verdicts]
+        terms = {"case": "case", "verdict": "state", "time after / before": "speedup", "reason": "state"}
+        return Table("verdicts", self.title, pd.DataFrame(rows, columns=list(terms)), terms, self.notes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the comparison for other programs."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "tolerance": self.tolerance,
+            "regression": self.regression,
+            "summary": self.summary,
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "notes": list(self.notes),
+        }
+
+    def as_markdown(self) -> str:
+        """Return the comparison as a comment on a pull request."""
+        heading, *table = markdown_table(self.table)
+        return "\n".join([heading, "", f"**{inert(self.summary)}**", *table])

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -80,9 +81,10 @@ def words(comparison: dict[str, Any]) -> dict[str, str]:
     return {each["case"]: each["word"] for each in comparison["verdicts"]}
 
 
-def test_a_slower_step_fails_and_is_named(repository: Repository) -> None:
+def test_a_slower_step_fails_and_is_named(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommitted extra work in numpy's step is found, and the other case is not accused."""
     repository.edit(NUMPY, STEP, 4 * STEP)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     code, output, comparison = repository.against("HEAD", "--tolerance", "20", cases="numpy-cpu or [jax-cpu]")
     assert code == pytest.ExitCode.TESTS_FAILED, output
     found = words(comparison)
@@ -91,23 +93,40 @@ def test_a_slower_step_fails_and_is_named(repository: Repository) -> None:
     assert "numpy-cpu is slower, " in output
     (numpy,) = [each for each in comparison["before"] if each["implementation"] == "numpy"]
     assert numpy["rounds"]
+    assert "::error title=numpy-cpu is slower::numpy-cpu is slower, " in output
     assert comparison["commit"] == repository.git("rev-parse", "HEAD").strip()
 
 
-def test_the_same_code_passes(repository: Repository) -> None:
-    """Nothing has changed but a comment: no verdict fails."""
+def test_the_same_code_passes(repository: Repository, tmp_path: Path) -> None:
+    """Nothing has changed but a comment: no verdict fails, and JUnit's XML and the comment have it too."""
     repository.edit(NUMPY, STEP, "        # the hidden layer\n" + STEP)
-    code, output, comparison = repository.against("HEAD", "--tolerance", "20")
+    comment, junit = tmp_path / "comment.md", tmp_path / "junit.xml"
+    code, output, comparison = repository.against(
+        *("HEAD", "--tolerance", "20", "--comment", str(comment), f"--junitxml={junit}")
+    )
     assert code == 0, output
-    assert words(comparison)["numpy-cpu"] in {"same", "inconclusive", "faster"}
+    (verdict,) = comparison["verdicts"]
+    assert verdict["word"] in {"same", "inconclusive", "faster"}
+    (found,) = ET.parse(junit).iter("property")  # noqa: S314  # our own file
+    assert found.attrib == {"name": "verdict", "value": verdict["sentence"]}
+    assert f"**{comparison['summary']}**" in comment.read_text()
 
 
 def test_a_step_that_skips_work_is_caught_by_parity(repository: Repository) -> None:
-    """Leaving out the update of a bias is no speedup."""
+    """An implementation that became twice as fast, and leaves out the update of a bias, is no speedup."""
+    repository.edit(NUMPY, STEP, 4 * STEP)  # then it was slow
+    repository.commit()
+    repository.edit(NUMPY, 4 * STEP, STEP)
+    code, output, comparison = repository.against("HEAD", "--tolerance", "20")
+    assert code == 0, output
+    (sound,) = comparison["verdicts"]
+    assert sound["word"] == "faster"
     repository.edit(NUMPY, "        b1 -= self._learning_rate * d_hidden.sum(axis=0)\n", "")
-    code, output, comparison = repository.against("HEAD")
+    code, output, comparison = repository.against("HEAD", "--tolerance", "20")
     assert code == pytest.ExitCode.TESTS_FAILED, output
-    assert words(comparison)["numpy-cpu"] == "unverified"
+    (wrong,) = comparison["verdicts"]
+    assert wrong["word"] == "unverified"
+    assert "b1 is off by 1 " in wrong["reason"]
 
 
 def test_cases_that_only_one_side_has_are_new_and_removed(repository: Repository) -> None:

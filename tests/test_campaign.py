@@ -18,6 +18,7 @@ from bench.campaign import Campaign, Entry, Plan
 from bench.data import Dataset
 from bench.environments import find_interpreter
 from bench.machine import Watch, choose_cpus
+from bench.progress import Silent
 from bench.records import State
 from bench.reference import Exact, error_rate, train
 from bench.workers import Worker
@@ -36,27 +37,6 @@ UNFINISHED = Case(
     Implementation("unfinished", "faulty_trainers:Unfinished", "numpy", (("numpy", "numpy"),)),
     "cpu",
 )
-
-
-class Silent:
-    """A progress display that shows nothing and remembers what it was told."""
-
-    def __init__(self) -> None:
-        """Remember nothing yet."""
-        self.texts: list[str] = []
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-
-    def start(self, total: int | None) -> None:
-        """Ignore how much there is."""
-
-    def advance(self, text: str) -> None:
-        """Remember what comes next."""
-        self.texts.append(text)
 
 
 def plan(**changes: Any) -> Plan:

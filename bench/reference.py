@@ -85,7 +85,7 @@ def train(workload: Workload, split: Split, initial: Params, steps: int, arithme
         score = value(dot(activity, w2) + b2)
         peak = score.max(axis=1, keepdims=True)
         log_partition = peak + value(np.log(value(np.exp(value(score - peak)), 4).sum(axis=1, keepdims=True)), 4)
-        losses[step] = np.mean(value(log_partition - (score * target).sum(axis=1, keepdims=True)))
+        losses[step] = dot(ones, value(log_partition - (score * target).sum(axis=1, keepdims=True)))[0, 0] / size
 
         score_error = value(value(np.exp(value(score - log_partition)), 4) - target, 2) / size
         activity_error = value(dot(score_error, w2.T) * (1 - activity**2), 3)

@@ -10,21 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
+from impls.jax_mlp import cost
 
 if TYPE_CHECKING:
     from impls.interface import Float32
     from impls.workload import Workload
 
 CHUNK = 1024  # losses that one call of the loop has room for: the shape must not depend on the number of steps
-
-
-def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
-    w1, b1, w2, b2 = params
-    hidden = jnp.tanh(x @ w1 + b1)
-    logits = hidden @ w2 + b2
-    log_softmax = jax.nn.log_softmax(logits)
-    return -jnp.mean(jnp.take_along_axis(log_softmax, y[:, None], axis=1))
 
 
 @final

@@ -44,12 +44,7 @@ class NumpyTunedTrainer(Trainer):
         self._hidden, self._d_hidden = empty(rows, workload.hidden), empty(rows, workload.hidden)
         self._logits, self._exp = empty(rows, classes), empty(rows, classes)
         self._peak, self._total, self._true = empty(rows, 1), empty(rows, 1), empty(rows)
-        self._gradients = Params(
-            empty(workload.inputs, workload.hidden),
-            empty(workload.hidden),
-            empty(workload.hidden, classes),
-            empty(classes),
-        )
+        self._gradients = Params(*(empty(*shape) for shape in workload.shapes))
         self._blocks = [(self._hidden[block], self._d_hidden[block]) for block in blocks(rows, workload.hidden)]
 
     def load(self, params: Params) -> None:

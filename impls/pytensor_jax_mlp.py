@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.pytensor_mlp import pt, pytensor  # with its settings
+from impls.pytensor_mlp import pt, pytensor, step  # with its settings
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -26,30 +26,13 @@ class PytensorJaxTrainer(Trainer):
         # jax's own arrays, made once: a numpy array would be copied at each call.
         self._images = [jax.device_put(data.images[k * rows : (k + 1) * rows]) for k in range(len(data))]
         self._labels = [jax.device_put(data.labels[k * rows : (k + 1) * rows]) for k in range(len(data))]
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
-        self._params = [pytensor.shared(np.zeros(size, np.float32)) for size in sizes]
-        w1, b1, w2, b2 = self._params
+        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
 
         # Inputs, because the backend refuses a slice whose ends are variables.
         x = pt.tensor("x", dtype="float32", shape=(rows, workload.inputs))
         y = pt.tensor("y", dtype="int32", shape=(rows,))
-        hidden = pt.tanh(pt.dot(x, w1) + b1)
-        logits = pt.dot(hidden, w2) + b2
-        cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(rows), y])
-        rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
-        gradients = pytensor.grad(cost, self._params)
-        self._step = pytensor.function(
-            [x, y],
-            cost,
-            updates=[(p, p - rate * g) for p, g in zip(self._params, gradients, strict=True)],
-            mode="JAX",
-            trust_input=True,
-        )
+        cost, updates = step(self._params, x, y, workload)
+        self._step = pytensor.function([x, y], cost, updates=updates, mode="JAX", trust_input=True)
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""

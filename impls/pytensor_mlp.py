@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -19,7 +19,17 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, ("floatX=float32", os.envir
 import pytensor  # after its settings
 import pytensor.tensor as pt
 
-__all__ = ["PytensorTrainer", "pt", "pytensor"]  # the tuned lane takes pytensor from here, with its settings
+__all__ = ["PytensorTrainer", "pt", "pytensor", "step"]  # the tuned lane takes pytensor from here, with its settings
+
+
+def step(params: list[Any], x: Any, y: Any, workload: Workload) -> tuple[Any, list[tuple[Any, Any]]]:  # noqa: ANN401
+    """Return the graphs of the loss of the minibatch ``x`` (batch, inputs), ``y`` (batch,), and of each update."""
+    w1, b1, w2, b2 = params
+    hidden = pt.tanh(pt.dot(x, w1) + b1)
+    logits = pt.dot(hidden, w2) + b2
+    cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(workload.batch_size), y])
+    rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
+    return cost, [(p, p - rate * g) for p, g in zip(params, pytensor.grad(cost, params), strict=True)]
 
 
 @final
@@ -32,27 +42,12 @@ class PytensorTrainer(Trainer):
         self._batches = len(data)
         images = pytensor.shared(data.images, borrow=True)
         labels = pytensor.shared(data.labels, borrow=True)
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
         # Of a fixed shape and no other: a width of 1 must not be taken for a dimension to broadcast.
-        self._params = [pytensor.shared(np.zeros(size, np.float32)) for size in sizes]
-        w1, b1, w2, b2 = self._params
-
+        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
         k = pt.lscalar("k")
         rows = slice(k * data.batch_size, (k + 1) * data.batch_size)
-        x, y = images[rows], labels[rows]
-        hidden = pt.tanh(pt.dot(x, w1) + b1)
-        logits = pt.dot(hidden, w2) + b2
-        cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(data.batch_size), y])
-        rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
-        gradients = pytensor.grad(cost, self._params)
-        self._step = pytensor.function(
-            [k], cost, updates=[(p, p - rate * g) for p, g in zip(self._params, gradients, strict=True)], mode="NUMBA"
-        )
+        cost, updates = step(self._params, images[rows], labels[rows], workload)
+        self._step = pytensor.function([k], cost, updates=updates, mode="NUMBA")
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""

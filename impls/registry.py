@@ -130,11 +130,7 @@ IMPLEMENTATIONS = (
         TORCH,
         needs="a C++ compiler",
         lane="tuned",
-        manifest=_TORCH
-        | {
-            "compile": "inductor (C++), the step and its update, at the first one",
-            "accumulation": "float32, the mean in float64",
-        },
+        manifest=_TORCH | {"compile": "inductor (C++), the step and its update, at the first one"},
     ),
     Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, manifest=_JAX),
     Implementation(
@@ -171,6 +167,7 @@ IMPLEMENTATIONS = (
             "fast_math": "yes, -ffast-math, for glibc's vector tanhf",
             "loop": "Theano's virtual machine, up to 1,024 steps a call",
             "loss": "fused, crossentropy_softmax_1hot",
+            "accumulation": "float32",
         },
     ),
     Implementation("pytensor", "impls.pytensor_mlp:PytensorTrainer", "pytensor", PYTENSOR, manifest=_PYTENSOR),

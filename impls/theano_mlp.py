@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import scipy
@@ -35,7 +35,24 @@ os.environ["THEANO_FLAGS"] = ",".join(
 import theano  # noqa: E402  # after its settings
 import theano.tensor as T  # noqa: E402, N812  # the name that all of Theano's documentation uses
 
-__all__ = ["T", "TheanoTrainer", "theano"]  # the tuned lane takes Theano from here, with its settings
+__all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane takes Theano from here, with its settings
+
+
+def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano has no types
+    """Return ``theano.function(*arguments, **options)`` if it is what Theano is known for.
+
+    Raises:
+        RuntimeError: there is no C++ compiler, or the matrix products would not go to BLAS.
+    """
+    if not theano.config.cxx:
+        raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
+    function = theano.function(*arguments, **options)
+    nodes = {type(node.op).__name__ for node in function.maker.fgraph.apply_nodes}
+    if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
+        raise RuntimeError(
+            f"theano is linked to no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS"
+        )
+    return function
 
 
 @final
@@ -43,24 +60,12 @@ class TheanoTrainer(Trainer):
     """What the book's readers write."""
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Build the graph over shared variables and compile it; ``device`` can only be the CPU.
-
-        Raises:
-            RuntimeError: there is no C++ compiler, or the matrix products would not go to BLAS.
-        """
+        """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
         del device
-        if not theano.config.cxx:
-            raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
         self._batches = len(data)
         images = theano.shared(data.images, borrow=True)
         labels = theano.shared(data.labels, borrow=True)
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
-        self._params = [theano.shared(np.zeros(size, np.float32)) for size in sizes]
+        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
         w1, b1, w2, b2 = self._params
 
         k, x, y = T.lscalar("k"), T.matrix("x"), T.ivector("y")
@@ -69,17 +74,12 @@ class TheanoTrainer(Trainer):
         cost = -T.mean(T.log(probabilities)[T.arange(y.shape[0]), y])
         rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
         rows = slice(k * data.batch_size, (k + 1) * data.batch_size)
-        self._step = theano.function(
+        self._step = compiled(
             [k],
             cost,
             updates=[(p, p - rate * g) for p, g in zip(self._params, T.grad(cost, self._params), strict=True)],
             givens={x: images[rows], y: labels[rows]},
         )
-        nodes = {type(node.op).__name__ for node in self._step.maker.fgraph.apply_nodes}
-        if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
-            raise RuntimeError(
-                f"theano is linked to no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS"
-            )
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""

@@ -61,6 +61,11 @@ class Workload:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of w1, b1, w2 and b2."""
+        return (self.inputs, self.hidden), (self.hidden,), (self.hidden, self.classes), (self.classes,)
+
+    @property
     def step_flops(self) -> int:
         """Floating-point operations of one step's five matrix products (a multiply and an add are two).
 

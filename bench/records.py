@@ -84,12 +84,21 @@ class Round:
     disturbance: str
 
 
+@dataclass(frozen=True)
+class CurvePoint:
+    """The validation error (percent) after so many updates, and the seconds of training until then."""
+
+    updates: int
+    seconds: float
+    error_percent: float
+
+
 @dataclass
 class CaseRecord:
     """All that was measured of one case, and whether it may be shown.
 
     ``error_rates`` (percent, by split) and ``losses`` (of each step, before its update) are those of one round; every
-    round is the same training.
+    round is the same training. ``curve`` is the course of the validation error.
     """
 
     case: str
@@ -104,6 +113,7 @@ class CaseRecord:
     peak_bytes: int = 0
     error_rates: dict[str, float] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
 
     def give_up(self, state: State, reason: str) -> None:
         """Take the number away; the first reason stays."""

@@ -44,6 +44,9 @@ class Quiet:
     def advance(self, text: str) -> None:
         """Say nothing of the ``text``."""
 
+    def skip(self) -> None:
+        """Show nothing."""
+
 
 class Study:
     """One workload on one machine, whose campaigns differ in nothing but the order of their rounds."""

@@ -189,15 +189,16 @@ class Worker:
         )
         return float(reply["build_seconds"])
 
-    def run(self, steps: int) -> Run:
-        """Train ``steps`` updates from the initial weights.
+    def run(self, steps: int, first: int = 0, weights: Params | None = None) -> Run:
+        """Train ``steps`` updates from minibatch ``first`` on, starting with ``weights`` or else the initial ones.
 
         Raises:
             WorkerError: the worker failed, or a loss is not finite or missing.
         """
-        self._ask("reset")
+        # What is not asked for is not sent: a worker of an earlier revision knows the plain requests only.
+        self._ask("reset", **({} if weights is None else {"weights": [pack(value) for value in weights]}))
         begin = time.perf_counter()
-        reply = self._ask("run", steps=steps)
+        reply = self._ask("run", steps=steps, **({"first": first} if first else {}))
         harness_seconds = time.perf_counter() - begin
         losses = unpack(reply["losses"])
         if losses.shape != (steps,):

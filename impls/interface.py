@@ -55,8 +55,8 @@ class Trainer(ABC):
         """Overwrite the weights with a copy of ``params``."""
 
     @abstractmethod
-    def run(self, steps: int) -> Float32:
-        """Do ``steps`` updates from minibatch 0 on, in order, wrapping around.
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates from minibatch ``first`` on, in order, wrapping around; ``first`` may lie past the end.
 
         Returns the loss of each step before its update, shape (steps,), in host memory, and returns only when
         every update has finished.

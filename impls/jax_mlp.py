@@ -51,10 +51,10 @@ class JaxTrainer(Trainer):
         # may_alias: without it jax may keep the harness's own memory, which is not a copy.
         self._params = jax.device_put(params, self._device, may_alias=False)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
         losses = []
-        for step in range(steps):
+        for step in range(first, first + steps):
             loss, self._params = self._step(self._params, step % self._batches, self._images, self._labels)
             losses.append(loss)
         jax.block_until_ready(self._params)

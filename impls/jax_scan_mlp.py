@@ -57,11 +57,12 @@ class JaxScanTrainer(Trainer):
         # may_alias: without it jax may keep the harness's own memory, which is not a copy.
         self._params = jax.device_put(params, self._device, may_alias=False)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
         losses = []
-        for first in range(0, steps, CHUNK):
-            self._params, chunk = self._loop(self._params, first, min(CHUNK, steps - first), self._images, self._labels)
+        end = first + steps
+        for begin in range(first, end, CHUNK):
+            self._params, chunk = self._loop(self._params, begin, min(CHUNK, end - begin), self._images, self._labels)
             losses.append(chunk)
         jax.block_until_ready(self._params)
         return np.concatenate(jax.device_get(losses))[:steps]

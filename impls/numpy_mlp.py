@@ -52,9 +52,9 @@ class NumpyTrainer(Trainer):
         b2 -= self._learning_rate * d_logits.sum(axis=0)
         return np.float32(loss)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; numpy has finished each call when it returns."""
-        return np.array([self._step(step % len(self._data)) for step in range(steps)], np.float32)
+        return np.array([self._step(step % len(self._data)) for step in range(first, first + steps)], np.float32)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

@@ -39,10 +39,13 @@ class PytensorJaxTrainer(Trainer):
         for own, given in zip(self._params, params, strict=True):
             own.set_value(jax.numpy.array(given), borrow=True)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the last of them."""
         batches = len(self._images)
-        losses = [self._step(self._images[step % batches], self._labels[step % batches]) for step in range(steps)]
+        losses = [
+            self._step(self._images[step % batches], self._labels[step % batches])
+            for step in range(first, first + steps)
+        ]
         jax.block_until_ready([value.get_value(borrow=True) for value in self._params])
         return np.array(jax.device_get(losses), np.float32)
 

@@ -86,9 +86,9 @@ class TheanoTrainer(Trainer):
         for own, given in zip(self._params, params, strict=True):
             own.set_value(given)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; Theano's C code has finished each call when it returns."""
-        return np.array([self._step(step % self._batches) for step in range(steps)], np.float32)
+        return np.array([self._step(step % self._batches) for step in range(first, first + steps)], np.float32)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

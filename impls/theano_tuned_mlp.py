@@ -64,14 +64,14 @@ class TheanoTunedTrainer(Trainer):
         for own, given in zip(self._params, params, strict=True):
             own.set_value(given)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; Theano's C code has finished each call when it returns."""
-        self._count.set_value(np.int64(0))
         losses = []
-        for first in range(0, steps, CHUNK):
-            count = min(CHUNK, steps - first)
+        for done in range(0, steps, CHUNK):
+            self._count.set_value(np.int64(first + done))
+            count = min(CHUNK, steps - done)
             self._step.fn(n_calls=count)
-            losses.append(self._losses.get_value()[:count])
+            losses.append(np.roll(self._losses.get_value(), -(first + done))[:count])
         return np.concatenate(losses)
 
     def params(self) -> Params:

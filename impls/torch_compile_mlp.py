@@ -52,12 +52,12 @@ class TorchCompileTrainer(Trainer):
             own.copy_(torch.from_numpy(given))
 
     @torch.no_grad()
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
         batches = len(self._images)
         losses = [
             self._step(self._params, self._images[step % batches], self._labels[step % batches])
-            for step in range(steps)
+            for step in range(first, first + steps)
         ]
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)

@@ -34,10 +34,10 @@ class TorchMatmul(Trainer):
         self._d_w1, self._d_w2 = torch.empty_like(self._w1), torch.empty_like(self._w2)
 
     @torch.no_grad()
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do the products of ``steps`` steps, then wait for the device; the losses are zero, since there are none."""
         hidden, logits, d_hidden = self._hidden, self._logits, self._d_hidden
-        for step in range(steps):
+        for step in range(first, first + steps):
             x = self._images[step % len(self._images)]
             torch.mm(x, self._w1, out=hidden)
             torch.mm(hidden, self._w2, out=logits)

@@ -45,9 +45,9 @@ class TorchTrainer(Trainer):
         self._optimizer.step()
         return loss.detach()
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
-        losses = [self._step(step % len(self._images)) for step in range(steps)]
+        losses = [self._step(step % len(self._images)) for step in range(first, first + steps)]
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         host: Float32 = torch.stack(losses).cpu().numpy()

@@ -75,20 +75,20 @@ class Service:
         self._trainer = self._class(described, data, device)
         return {"build_seconds": time.perf_counter() - start}
 
-    def reset(self) -> None:
-        """Put the initial weights back, and the garbage away: neither belongs to the next run's time."""
+    def reset(self, weights: list[Packed] | None = None) -> None:
+        """Put ``weights`` or the initial ones in, and the garbage away: neither belongs to the next run's time."""
         trainer, initial = self._live()
-        trainer.load(initial)
+        trainer.load(initial if weights is None else Params(*map(unpack, weights)))
         trainer.params()  # a device has them only when it can give them back
         gc.collect()
 
-    def run(self, steps: int) -> dict[str, Any]:
-        """Time ``steps`` updates: only ``Trainer.run`` is between the two readings."""
+    def run(self, steps: int, first: int = 0) -> dict[str, Any]:
+        """Time ``steps`` updates from minibatch ``first`` on: only ``Trainer.run`` is between the two readings."""
         trainer, _ = self._live()
         gc.disable()  # as timeit does: a collection would land on whichever round it happens in
         try:
             cpu_start, start = time.process_time(), time.perf_counter()
-            losses = trainer.run(steps)
+            losses = trainer.run(steps, first)
             end, cpu_end = time.perf_counter(), time.process_time()
         finally:
             gc.enable()

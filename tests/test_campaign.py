@@ -57,6 +57,9 @@ class Silent:
         """Remember what comes next."""
         self.texts.append(text)
 
+    def skip(self) -> None:
+        """Show nothing."""
+
 
 def plan(**changes: Any) -> Plan:
     """Return a small plan on one CPU."""

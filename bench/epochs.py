@@ -6,9 +6,8 @@ import hashlib
 import io
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -19,6 +18,9 @@ from bench.records import CaseRecord, CurvePoint, State
 from bench.reference import error_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from bench.data import Dataset
     from bench.workers import Run, Worker
     from impls.interface import Params
@@ -160,12 +162,21 @@ class Epochs(Course):
         ]
         record.error_rates = error_rates(state.weights, self._dataset)
 
+    def clear(self, records: Iterable[CaseRecord]) -> None:
+        """Remove the checkpoints, unless a training is unfinished: then the others are not to be done again for it."""
+        begun = [record for record in records if self.done(record)]
+        if all(self.done(record) == len(self.ends) for record in begun):
+            for record in begun:
+                self.checkpoints.remove(record)
+
     def summary(self, record: CaseRecord, target_percent: float) -> dict[str, Any]:
         """Return what a saved run tells of a training beside its record: when it came to the target, if it did."""
+        weights = self._states[record.case].weights if record.case in self._states else ()
         reached = (point.seconds for point in record.curve if point.error_percent <= target_percent)
         return {
             "epochs": self.epochs,
             "target_error_percent": target_percent,
             "target_seconds": next(reached, None),
+            "weights_sha256": hashlib.sha256(b"".join(value.tobytes() for value in weights)).hexdigest(),
             "resumed": max(0, len(record.launches) - 1),
         }

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from bench.course import Course, Rounds
 from bench.machine import Watch
-from bench.records import CaseRecord, Launch, Round, State
-from bench.reference import Reference
+from bench.records import CaseRecord, CurvePoint, Launch, Round, State
+from bench.reference import Reference, error_rate
 from bench.workers import Worker, WorkerError
 from impls.workload import initial_params
 
@@ -31,11 +31,16 @@ REPEATS = 2  # how often a disturbed round is measured again before its turn is 
 CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed is contended
 CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
 BOUND_TRIALS, BOUND_TRIAL_STEPS = 3, 50
+CURVE_POINTS = 6  # between a curve's two ends
+CURVE_SHARE = 0.5  # of a round, where most is learned: the other half would cost as much and show little
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured, and on what; a launch ends with the turn in which its rounds exceed ``launch_seconds``."""
+    """How much is measured, and on what; a launch ends with the turn in which its rounds exceed ``launch_seconds``.
+
+    With ``curve`` the error along the way is recorded too, once for each case, after the first launch's rounds.
+    """
 
     workload: Workload
     dataset: Dataset
@@ -46,6 +51,15 @@ class Plan:
     launch_seconds: float = float("inf")
     seed: int = 0
     timeout_seconds: float = 300.0
+    curve: bool = False
+
+    @property
+    def curve_steps(self) -> list[int]:
+        """The updates from each point of the curve to the next: whole passes, since a run begins with minibatch 0."""
+        batches = len(self.dataset.train.labels) // self.workload.batch_size
+        passes = int(CURVE_SHARE * self.iterations) // batches
+        stride = math.ceil(passes / CURVE_POINTS)
+        return [stride * batches] * (passes // stride) if self.curve and passes else []
 
 
 @dataclass(frozen=True)
@@ -189,6 +203,8 @@ class Campaign:
                 self.progress.advance(f"launch {launch + 1}, {stretch.name}: {entry.label}")
                 with self._guarded(entry):
                     self._turn(entry, self._workers[entry.label], turn, stretch, reference)
+        if not launch:
+            self._trace()
 
     @contextmanager
     def _guarded(self, entry: Entry) -> Iterator[None]:
@@ -270,9 +286,31 @@ class Campaign:
             self._course.keep(record, run, worker)
         worker.pause()
 
+    def _trace(self) -> None:
+        """Train each case once more, as far as its curve goes, and judge the weights at each point: no clock runs."""
+        once = {entry.case.id: entry for entry in reversed(self.entries) if not entry.bound}
+        for entry in once.values() if self.plan.curve_steps else ():
+            record = self.records[entry.label]
+            if record.state is State.VALID:
+                self.progress.advance(f"{entry.label}: the error along the way")
+                with self._guarded(entry):
+                    worker = self._workers[entry.label]
+                    worker.resume()
+                    updates, weights = 0, self._initial
+                    for steps in self.plan.curve_steps:
+                        worker.run(steps, updates, weights)
+                        updates, weights = updates + steps, worker.params()
+                        error = error_rate(weights, self.plan.dataset.validation)
+                        record.curve.append(CurvePoint(updates, None, error))
+                    worker.pause()
+
     def _judge(self, record: CaseRecord) -> None:
         """Add what the network has learned, and take the number from a case whose rounds do not support it."""
         self._course.close(record)
+        if self.plan.curve and record.error_rates:
+            begin = CurvePoint(0, None, error_rate(self._initial, self.plan.dataset.validation))
+            end = CurvePoint(self.plan.iterations, None, record.error_rates["validation"])
+            record.curve = [begin, *record.curve, end]
         turns = {(each.launch, each.turn) for each in record.rounds}
         clean = record.clean_rounds
         if len(clean) < CLEAN_SHARE * len(turns):

@@ -188,6 +188,7 @@ class Session:
             launch_seconds=amount(option).launch_seconds,
             seed=option.seed,
             timeout_seconds=option.timeout,
+            curve=protocol == "iterations" and not option.against,
         )
         self._machine = machine.record(cpus)  # before the campaign becomes the load that it tells of
         if protocol == "epochs":

@@ -86,10 +86,13 @@ class Round:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The validation error (percent) after so many updates, and the seconds of training until then."""
+    """The validation error (percent) after so many updates, and after so many seconds of training if they were timed.
+
+    Without ``seconds`` the updates are as long as the case's measured ones.
+    """
 
     updates: int
-    seconds: float
+    seconds: float | None
     error_percent: float
 
 
@@ -98,7 +101,7 @@ class CaseRecord:
     """All that was measured of one case, and whether it may be shown.
 
     ``error_rates`` (percent, by split) and ``losses`` (of each step, before its update) are those of one round; every
-    round is the same training. ``curve`` is the course of the validation error.
+    round is the same training. ``curve`` has the error along the way, where it was asked for.
     """
 
     case: str

@@ -56,7 +56,9 @@ class Trainer(ABC):
 
     @abstractmethod
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates from minibatch ``first`` on, in order, wrapping around; ``first`` may lie past the end.
+        """Do ``steps`` updates of the present weights from minibatch ``first`` on, in order, wrapping around.
+
+        ``first`` may lie past the last minibatch: then it counts from the beginning again.
 
         Returns the loss of each step before its update, shape (steps,), in host memory, and returns only when
         every update has finished.

@@ -107,6 +107,7 @@ def assemble_section(number: int, group: Group, wanted: str | None) -> Section:
         tables.comparison(part.cases, baseline),
         tables.gpu(part.cases),
         tables.phases(part.cases, baseline),
+        tables.errors(part.cases),
         tables.manifest(part.cases),
         tables.circumstances(part),
         tables.history(group),
@@ -114,12 +115,18 @@ def assemble_section(number: int, group: Group, wanted: str | None) -> Section:
     pictures = (
         plots.speedups(part.cases, baseline),
         plots.phases(part.cases, baseline),
+        plots.errors(part.cases),
         plots.learning(part.cases),
         plots.drift(part.cases),
         plots.history(group),
     )
-    found = tuple(picture for picture in pictures if picture)
-    return Section(f"group-{number}", f"Group {number}: {title}", tables.verdict(part.cases, baseline), every, found)
+    return Section(
+        f"group-{number}",
+        f"Group {number}: {title}",
+        tables.verdict(part.cases, baseline),
+        tuple(table for table in every if len(table.frame)),
+        tuple(picture for picture in pictures if picture),
+    )
 
 
 def markdown(report: Report, *, pictures: bool = True) -> str:

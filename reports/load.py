@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from bench.records import SCHEMA, Launch, State
+from bench.records import SCHEMA, CurvePoint, Launch, State
 from reports.stats import Estimate
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Case:
     peak_bytes: int
     error_rates: dict[str, float]
     losses: list[float]
+    curve: list[CurvePoint] = field(default_factory=list)
     step_flops: float = 0.0
     seconds: Measured | None = None
     efficiency: Measured | None = None
@@ -103,7 +104,7 @@ class Case:
 
     def slim(self) -> Case:
         """Return the case without its raw values: what a history needs of it."""
-        return replace(self, rounds=[], launches=[], thread_pools=[], losses=[], workload={})
+        return replace(self, rounds=[], launches=[], thread_pools=[], losses=[], curve=[], workload={})
 
 
 @dataclass(frozen=True, slots=True)

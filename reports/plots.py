@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from reports.stats import Estimate
-from reports.tables import history_numbers, numbers, valid_cases
+from reports.tables import curve_numbers, history_numbers, numbers, valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -184,6 +184,31 @@ def learning(cases: Sequence[Case]) -> Picture | None:
         f" against seconds {learned[0].case} is the first to arrive."
     )
     return Picture("loss", "Loss against iterations and seconds", alt, "loss", drawn(draw, columns=2, height=3.6), data)
+
+
+def errors(cases: Sequence[Case]) -> Picture | None:
+    """Draw the validation error against iterations and against seconds."""
+    data = curve_numbers(cases)
+    if data.empty:
+        return None
+
+    def draw(left: Axes, right: Axes) -> None:
+        looks = styles(cases)
+        for axes, column in ((left, "iterations"), (right, "seconds")):
+            for name, frame in data.groupby("case"):
+                axes.plot(frame[column], frame["validation_error_percent"], label=name, **looks[str(name)])
+            axes.set_xlabel(column)
+            logarithmic(axes, "y")
+        left.set_ylabel("validation error (%)")
+
+    first, last = data["validation_error_percent"].iloc[[0, -1]]
+    alt = (
+        f"Validation error of {data['case'].nunique()} cases, from {first:.0f} % down to {last:.1f} %. Against"
+        f" iterations the curves coincide, since it is the same training; against seconds {data['case'].iloc[0]} is the"
+        " first to arrive."
+    )
+    svg = drawn(draw, columns=2, height=3.6)
+    return Picture("error", "Error against iterations and seconds", alt, "curve", svg, data)
 
 
 def drift(cases: Sequence[Case]) -> Picture | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
@@ -28,6 +29,7 @@ BUILD, FIRST, MEMORY = "build, cold (s)", "first step, cold (s)", "peak memory (
 BOUND, RATE, ERRORS, STATE = "of bound (%)", "GFLOP/s", "error train/val/test (%)", "state"
 DETAIL = ["versions", BUILD, FIRST, MEMORY]  # what a terminal's narrow table leaves to others
 HISTORY_ROWS = 20
+CURVE_COLUMNS = 10
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,35 @@ def phases(cases: Sequence[Case], baseline: str) -> Table:
         keys = ("import_seconds", *(f"{a}_seconds_{b}" for a in ("build", "first_step") for b in ("cold", "warm")))
         rows.append((name, *(single(found.get(key)) for key in keys), steady, ahead, memory))
     return Table("phases", "Phases and break-even", pd.DataFrame(rows, columns=list(terms)), terms)
+
+
+def curve_numbers(cases: Sequence[Case]) -> pd.DataFrame:
+    """Return the validation error of each valid case along the way; where no clock ran, seconds are the steps' own."""
+    rows = [
+        (
+            case.case,
+            point.updates,
+            point.updates * case.timed.value / case.iterations if point.seconds is None else point.seconds,
+            point.error_percent,
+        )
+        for case in valid_cases(cases)
+        for point in case.curve
+    ]
+    return pd.DataFrame(rows, columns=["case", "iterations", "seconds", "validation_error_percent"])
+
+
+def errors(cases: Sequence[Case]) -> Table:
+    """Return the validation error after so many updates, and when each case had done them."""
+    data = curve_numbers(cases)
+    every = data["iterations"].unique()
+    shown = every[np.linspace(0, len(every) - 1, min(len(every), CURVE_COLUMNS)).astype(int)]
+    rows: dict[str, dict[str, str]] = {}
+    for row in data[data["iterations"].isin(shown)].to_dict("records"):
+        name, cell = row["case"], f"{row['validation_error_percent']:.2f} ({single(row['seconds'])} s)"
+        rows.setdefault(name, {"case": name})[f"after {row['iterations']:,} (%)"] = cell
+    frame = pd.DataFrame(list(rows.values()), columns=None if rows else ["case"]).fillna("")
+    terms = dict.fromkeys(frame.columns, "curve") | {"case": "case"}
+    return Table("error", "Validation error along the way", frame, terms, numbers=data)
 
 
 def pool(case: Case, interface: str) -> str:

@@ -19,6 +19,7 @@ from bench.data import Dataset
 from bench.environments import find_interpreter
 from bench.machine import Watch, choose_cpus
 from bench.records import State
+from bench.reference import Exact, error_rate, train
 from bench.workers import Worker
 from impls.registry import IMPLEMENTATIONS, Case, Implementation
 from impls.workload import Workload, initial_params
@@ -152,6 +153,22 @@ def test_each_launch_is_a_new_process_with_phases_of_its_own() -> None:
     assert [each.launch for each in launches] == [0, 1]
     assert all(each.parity and each.parity.verified for each in launches)
     assert all(min(each.start_seconds, each.import_seconds, each.first_step_seconds) > 0 for each in launches)
+
+
+def test_the_error_along_the_way_is_recorded_once_a_case_and_untimed() -> None:
+    """Whole passes, up to half of a round, and both ends; each point is the error of a training of that length."""
+    measured = plan(launches=2, iterations=50, curve=True)
+    campaign = Campaign(measured, entries("a", "a again"), Silent())
+    campaign.run()
+    record, again = campaign.records["a"], campaign.records["a again"]
+    assert [point.updates for point in record.curve] == [0, 10, 20, 50]
+    assert [point.updates for point in again.curve] == [0, 50]
+    assert record.curve[-1].error_percent == record.error_rates["validation"]
+    assert len(record.rounds) == 2
+    split = measured.dataset.train
+    for point in record.curve[1:3]:
+        _, params = train(measured.workload, split, initial_params(measured.workload), point.updates, Exact())
+        assert point.error_percent == pytest.approx(error_rate(params, measured.dataset.validation), abs=0.5)
 
 
 def test_the_clocks_of_worker_and_harness_agree() -> None:

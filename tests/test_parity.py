@@ -59,6 +59,16 @@ def test_each_run_starts_from_the_initial_weights(worker: Worker) -> None:
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
+def test_a_run_can_go_on_where_the_last_one_ended(worker: Worker) -> None:
+    """One run or two are the same training, also where the second begins amid a pass or past the first one."""
+    workload = Workload(hidden=33, batch_size=50)
+    worker.build(workload, make_split(500), initial_params(workload))
+    whole = worker.run(20).losses
+    for first in (7, 13):
+        parts = [worker.run(first).losses, worker.run(20 - first, first, worker.params()).losses]
+        np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
+
+
 def test_the_last_partial_minibatch_is_never_used(worker: Worker) -> None:
     """With 250 images and minibatches of 100, step 2 sees what step 0 saw."""
     workload = Workload(hidden=20, batch_size=100, learning_rate=1e-30)

@@ -390,7 +390,10 @@ class Session:
         if floor:
             terminalreporter.write_line(tables.noise_sentence(load.as_noise_floor(floor)))
         if self.campaign.interrupted:
-            terminalreporter.write_line("interrupted: the rounds measured until then were kept")
+            goes_on = (
+                "the same command goes on from here" if self._epochs else "the rounds measured until then were kept"
+            )
+            terminalreporter.write_line(f"interrupted: {goes_on}")
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ class Campaign:
         self._initial = initial_params(self.plan.workload)
         self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
         self._order = 0
-        self._course = self.course or Rounds(self.plan.dataset, self.plan.iterations)
+        self._course = self.course or Rounds(self.plan.workload, self.plan.dataset, self.plan.iterations)
         self._workers: dict[str, Worker] = {}  # of the present launch
 
     @property
@@ -300,7 +300,7 @@ class Campaign:
                     for steps in self.plan.curve_steps:
                         worker.run(steps, updates, weights)
                         updates, weights = updates + steps, worker.params()
-                        error = error_rate(weights, self.plan.dataset.validation)
+                        error = error_rate(self.plan.workload, weights, self.plan.dataset.validation)
                         record.curve.append(CurvePoint(updates, None, error))
                     worker.pause()
 
@@ -308,7 +308,7 @@ class Campaign:
         """Add what the network has learned, and take the number from a case whose rounds do not support it."""
         self._course.close(record)
         if self.plan.curve and record.error_rates:
-            begin = CurvePoint(0, None, error_rate(self._initial, self.plan.dataset.validation))
+            begin = CurvePoint(0, None, error_rate(self.plan.workload, self._initial, self.plan.dataset.validation))
             end = CurvePoint(self.plan.iterations, None, record.error_rates["validation"])
             record.curve = [begin, *record.curve, end]
         turns = {(each.launch, each.turn) for each in record.rounds}

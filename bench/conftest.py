@@ -194,7 +194,7 @@ class Session:
         if protocol == "epochs":
             self._epochs = self._course(workload, dataset)
             plan = replace(plan, iterations=self._epochs.updates, rounds=len(self._epochs.ends), launches=1)
-        entries = self._entries(selected)
+        entries = self._entries(selected, workload)
         self.campaign = Campaign(plan, entries, Display(), self._enough, course=self._epochs)
         self._about = {
             "protocol": protocol,
@@ -208,8 +208,7 @@ class Session:
         say = self._config.pluginmanager.getplugin("terminalreporter").write_line
         say(f"data: {dataset.name} from {dataset.source}, sha256 {dataset.sha256[:12]}")
         say(
-            f"workload {workload.fingerprint}: {workload.inputs}-{workload.hidden}-{workload.classes}"
-            f" {workload.activation}, init {workload.init}, batch {workload.batch_size},"
+            f"workload {workload.fingerprint}: {workload.network}, init {workload.init}, batch {workload.batch_size},"
             f" learning rate {workload.learning_rate:g}, seed {workload.seed}, {workload.precision}"
         )
         say(f"CPUs: {', '.join(map(str, cpus))}; one thread each, for every case")
@@ -233,7 +232,7 @@ class Session:
         folder = (storage_folder(option) or data.cache_folder()) / "checkpoints"
         return Epochs(workload, dataset, option.epochs, Checkpoints(folder, conditions))
 
-    def _entries(self, selected: list[Case]) -> list[Entry]:
+    def _entries(self, selected: list[Case], workload: Workload) -> list[Entry]:
         """Return what there is an interpreter for: the cases, one of them a second time, and the bounds.
 
         Two revisions need neither of these: the cases stand beside themselves as they were. Nor does a long training.
@@ -242,10 +241,15 @@ class Session:
         entries = []
         for case in selected:
             try:
-                entries.append(Entry(case.id, case, find_interpreter(case.implementation, given, ROOT), ROOT))
+                python = find_interpreter(case.implementation, given, ROOT)
+                reason = case.implementation.unsupported(workload)
             except NoInterpreterError as error:
+                reason = str(error)
+            if reason:
                 self.records[case.id] = CaseRecord(case.id, case.implementation.name, case.device)
-                self.records[case.id].give_up(State.SKIPPED, str(error))
+                self.records[case.id].give_up(State.SKIPPED, reason)
+            else:
+                entries.append(Entry(case.id, case, python, ROOT))
         if self._against:
             return self._against.beside(entries, given, ROOT)
         if self._epochs:
@@ -253,7 +257,7 @@ class Session:
         if entries:
             twin = next((entry for entry in entries if entry.label == BASELINE), entries[0])
             entries.append(replace(twin, label=twin.label + AGAIN))
-        for bound in BOUNDS if entries else ():
+        for bound in BOUNDS if entries and workload.bounded else ():
             with contextlib.suppress(NoInterpreterError):
                 case = Case(bound, "cpu")
                 entries.append(Entry(case.id, case, find_interpreter(bound, given, ROOT), ROOT, bound=True))

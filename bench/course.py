@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.records import CaseRecord
     from bench.workers import Run, Worker
     from impls.interface import Params
+    from impls.workload import Workload
 
 
 class Stretch(NamedTuple):
@@ -44,19 +45,19 @@ class Course(ABC):
         """Nothing more will be measured: add what the network has learned, or give the case up as unfinished."""
 
 
-def error_rates(params: Params, dataset: Dataset) -> dict[str, float]:
+def error_rates(workload: Workload, params: Params, dataset: Dataset) -> dict[str, float]:
     """Return the error rates (percent) on the three splits."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return {name: error_rate(params, split) for name, split in splits.items()}
+    return {name: error_rate(workload, params, split) for name, split in splits.items()}
 
 
 @final
 class Rounds(Course):
     """The protocol "iterations": every round is the same training, from the initial weights."""
 
-    def __init__(self, dataset: Dataset, steps: int) -> None:
+    def __init__(self, workload: Workload, dataset: Dataset, steps: int) -> None:
         """Let a round have ``steps`` updates; its weights are judged on ``dataset``."""
-        self._dataset, self._steps = dataset, steps
+        self._workload, self._dataset, self._steps = workload, dataset, steps
         self._trained: dict[str, Params] = {}
 
     def join(self, record: CaseRecord) -> None:
@@ -76,6 +77,6 @@ class Rounds(Course):
     def close(self, record: CaseRecord) -> None:
         """Add the error rates after one round."""
         if record.case in self._trained:
-            record.error_rates = error_rates(self._trained[record.case], self._dataset)
+            record.error_rates = error_rates(self._workload, self._trained[record.case], self._dataset)
         if not record.rounds:
             record.give_up(State.SKIPPED, "interrupted before its first round")

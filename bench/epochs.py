@@ -102,7 +102,7 @@ class Epochs(Course):
         self.epochs, self.updates = epochs, epochs * (len(dataset.train.labels) // workload.batch_size)
         self.ends = (*range(BLOCK, self.updates, BLOCK), self.updates)
         self.checkpoints = checkpoints
-        self._dataset = dataset
+        self._workload, self._dataset = workload, dataset
         self._states: dict[str, Checkpoint] = {}
 
     def join(self, record: CaseRecord) -> None:
@@ -135,7 +135,7 @@ class Epochs(Course):
         if record.state is not State.VALID:
             return
         params = worker.params()
-        errors = (error_rate(params, self._dataset.validation),)
+        errors = (error_rate(self._workload, params, self._dataset.validation),)
         if record.case in self._states:
             errors = self._states[record.case].errors + errors
         self._states[record.case] = Checkpoint(record, errors, params)
@@ -160,7 +160,7 @@ class Epochs(Course):
             CurvePoint(updates, float(seconds), error)
             for updates, seconds, error in zip(self.ends, np.cumsum(walls), state.errors, strict=True)
         ]
-        record.error_rates = error_rates(state.weights, self._dataset)
+        record.error_rates = error_rates(self._workload, state.weights, self._dataset)
 
     def clear(self, records: Iterable[CaseRecord]) -> None:
         """Remove the checkpoints, unless a training is unfinished: then the others are not to be done again for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,17 +15,9 @@ if TYPE_CHECKING:
     Float32 = npt.NDArray[np.float32]
     Int32 = npt.NDArray[np.int32]
 
-
-class Params(NamedTuple):
-    """The weights of the network in host memory, C order: float32 but for the reference's own, which are float64.
-
-    ``w1`` (inputs, hidden), ``b1`` (hidden,), ``w2`` (hidden, classes), ``b2`` (classes,).
-    """
-
-    w1: Floats
-    b1: Floats
-    w2: Floats
-    b2: Floats
+# The weights in host memory, C order, in the order and with the shapes of ``Workload.shapes``: float32 but for the
+# reference's own, which are float64.
+Params: TypeAlias = "tuple[Floats, ...]"
 
 
 class Batches(NamedTuple):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import cost
+from impls.jax_mlp import cost_function
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -30,6 +30,8 @@ class JaxScanTrainer(Trainer):
         self._device = jax.devices(platform)[int(index or 0)]
         self._images = jax.device_put(data.images, self._device)
         self._labels = jax.device_put(data.labels, self._device)
+
+        cost = cost_function(workload)
 
         # The number of steps is an operand, not a constant, so that every run is served by the same compiled loop.
         @partial(jax.jit, donate_argnums=0)
@@ -69,4 +71,4 @@ class JaxScanTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value) for value in self._params))
+        return tuple(np.array(value) for value in self._params)

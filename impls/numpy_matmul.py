@@ -28,7 +28,7 @@ class NumpyMatmul(Trainer):
     def load(self, params: Params) -> None:
         """Keep the weights, and room for what would be their gradients."""
         self._params = params
-        self._d_w1, self._d_w2 = np.empty_like(params.w1), np.empty_like(params.w2)
+        self._d_w1, self._d_w2 = np.empty_like(params[0]), np.empty_like(params[2])
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do the products of ``steps`` steps; the losses are zero, since there are none."""
@@ -47,4 +47,5 @@ class NumpyMatmul(Trainer):
 
     def params(self) -> Params:
         """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
-        return Params(self._d_w1.copy(), self._params.b1, self._d_w2.copy(), self._params.b2)
+        _, b1, _, b2 = self._params
+        return self._d_w1.copy(), b1, self._d_w2.copy(), b2

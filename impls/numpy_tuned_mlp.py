@@ -44,12 +44,12 @@ class NumpyTunedTrainer(Trainer):
         self._hidden, self._d_hidden = empty(rows, workload.hidden), empty(rows, workload.hidden)
         self._logits, self._exp = empty(rows, classes), empty(rows, classes)
         self._peak, self._total, self._true = empty(rows, 1), empty(rows, 1), empty(rows)
-        self._gradients = Params(*(empty(*shape) for shape in workload.shapes))
+        self._gradients = tuple(empty(*shape) for shape in workload.shapes.values())
         self._blocks = [(self._hidden[block], self._d_hidden[block]) for block in blocks(rows, workload.hidden)]
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
-        self._params = Params(*(value.copy() for value in params))
+        self._params = tuple(value.copy() for value in params)
 
     def _step(self, k: int) -> np.float32:
         w1, b1, w2, b2 = self._params
@@ -93,4 +93,4 @@ class NumpyTunedTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.copy() for value in self._params))
+        return tuple(value.copy() for value in self._params)

@@ -26,7 +26,7 @@ class PytensorJaxTrainer(Trainer):
         # jax's own arrays, made once: a numpy array would be copied at each call.
         self._images = [jax.device_put(data.images[k * rows : (k + 1) * rows]) for k in range(len(data))]
         self._labels = [jax.device_put(data.labels[k * rows : (k + 1) * rows]) for k in range(len(data))]
-        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
+        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
 
         # Inputs, because the backend refuses a slice whose ends are variables.
         x = pt.tensor("x", dtype="float32", shape=(rows, workload.inputs))
@@ -51,4 +51,4 @@ class PytensorJaxTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value.get_value(borrow=True)) for value in self._params))
+        return tuple(np.array(value.get_value(borrow=True)) for value in self._params)

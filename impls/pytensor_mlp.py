@@ -10,6 +10,8 @@ import numpy as np
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
 
@@ -18,14 +20,47 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, ("floatX=float32", os.envir
 
 import pytensor  # after its settings
 import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
 
 __all__ = ["PytensorTrainer", "pt", "pytensor", "step"]  # the tuned lane takes pytensor from here, with its settings
 
 
+def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # PyTensor has no types
+    """Return z, or ``leak`` z where it is negative, in the book's form: the slope at 0 is the mean of both."""
+    return ((1 + leak) * z + (1 - leak) * abs(z)) / 2
+
+
+def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401
+    """Return the largest unit of each group; equal largest ones share the gradient, of which max gives each all."""
+    units = z.reshape((workload.batch_size, workload.hidden, workload.n_pool))
+    largest = pt.eq(units, units.max(axis=2, keepdims=True)).astype("float32")
+    return (units * disconnected_grad(largest / largest.sum(axis=2, keepdims=True))).sum(axis=2)
+
+
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "tanh": lambda z, workload: pt.tanh(z),
+    "sigmoid": lambda z, workload: pt.sigmoid(z),
+    "hard_sigmoid": lambda z, workload: pt.clip(z + np.float32(0.5), np.float32(0), np.float32(1)),
+    "hard_tanh": lambda z, workload: pt.clip(z, np.float32(-1), np.float32(1)),
+    "relu": lambda z, workload: leaky(z, np.float32(0)),
+    "leaky_relu": lambda z, workload: leaky(z, np.float32(workload.leak)),
+    "prelu": lambda z, workload, leak: leaky(z, leak),
+    "maxout": maxout,
+}
+
+
+def hidden_layer(workload: Workload, x: Any, *first: Any) -> Any:  # noqa: ANN401
+    """Return the graph of the hidden layer's output; a linear model has no such layer."""
+    if workload.model == "linear":
+        return x
+    w1, b1, *leak = first
+    return ACTIVATIONS[workload.activation](pt.dot(x, w1) + b1, workload, *leak)
+
+
 def step(params: list[Any], x: Any, y: Any, workload: Workload) -> tuple[Any, list[tuple[Any, Any]]]:  # noqa: ANN401
     """Return the graphs of the loss of the minibatch ``x`` (batch, inputs), ``y`` (batch,), and of each update."""
-    w1, b1, w2, b2 = params
-    hidden = pt.tanh(pt.dot(x, w1) + b1)
+    *first, w2, b2 = params
+    hidden = hidden_layer(workload, x, *first)
     logits = pt.dot(hidden, w2) + b2
     cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(workload.batch_size), y])
     rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
@@ -43,7 +78,7 @@ class PytensorTrainer(Trainer):
         images = pytensor.shared(data.images, borrow=True)
         labels = pytensor.shared(data.labels, borrow=True)
         # Of a fixed shape and no other: a width of 1 must not be taken for a dimension to broadcast.
-        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
+        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
         k = pt.lscalar("k")
         rows = slice(k * data.batch_size, (k + 1) * data.batch_size)
         cost, updates = step(self._params, images[rows], labels[rows], workload)
@@ -60,4 +95,4 @@ class PytensorTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value.get_value()) for value in self._params))
+        return tuple(np.array(value.get_value()) for value in self._params)

@@ -12,6 +12,8 @@ import scipy
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
 
@@ -34,6 +36,7 @@ os.environ["THEANO_FLAGS"] = ",".join(
 
 import theano  # noqa: E402  # after its settings
 import theano.tensor as T  # noqa: E402, N812  # the name that all of Theano's documentation uses
+from theano.gradient import disconnected_grad  # noqa: E402
 
 __all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane takes Theano from here, with its settings
 
@@ -55,6 +58,38 @@ def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano 
     return function
 
 
+def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # Theano has no types
+    """Return z, or ``leak`` z where it is negative, in the book's form: the slope at 0 is the mean of both."""
+    return ((1 + leak) * z + (1 - leak) * abs(z)) / 2
+
+
+def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401
+    """Return the largest unit of each group; equal largest ones share the gradient, of which max gives each all."""
+    units = z.reshape((workload.batch_size, workload.hidden, workload.n_pool))
+    largest = T.eq(units, units.max(axis=2, keepdims=True)).astype("float32")
+    return (units * disconnected_grad(largest / largest.sum(axis=2, keepdims=True))).sum(axis=2)
+
+
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "tanh": lambda z, workload: T.tanh(z),
+    "sigmoid": lambda z, workload: T.nnet.sigmoid(z),
+    "hard_sigmoid": lambda z, workload: T.clip(z + np.float32(0.5), np.float32(0), np.float32(1)),
+    "hard_tanh": lambda z, workload: T.clip(z, np.float32(-1), np.float32(1)),
+    "relu": lambda z, workload: leaky(z, np.float32(0)),
+    "leaky_relu": lambda z, workload: leaky(z, np.float32(workload.leak)),
+    "prelu": lambda z, workload, leak: leaky(z, leak),
+    "maxout": maxout,
+}
+
+
+def hidden_layer(workload: Workload, x: Any, *first: Any) -> Any:  # noqa: ANN401
+    """Return the graph of the hidden layer's output; a linear model has no such layer."""
+    if workload.model == "linear":
+        return x
+    w1, b1, *leak = first
+    return ACTIVATIONS[workload.activation](T.dot(x, w1) + b1, workload, *leak)
+
+
 @final
 class TheanoTrainer(Trainer):
     """What the book's readers write."""
@@ -65,11 +100,11 @@ class TheanoTrainer(Trainer):
         self._batches = len(data)
         images = theano.shared(data.images, borrow=True)
         labels = theano.shared(data.labels, borrow=True)
-        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
-        w1, b1, w2, b2 = self._params
+        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
+        *first, w2, b2 = self._params
 
         k, x, y = T.lscalar("k"), T.matrix("x"), T.ivector("y")
-        hidden = T.tanh(T.dot(x, w1) + b1)
+        hidden = hidden_layer(workload, x, *first)
         probabilities = T.nnet.softmax(T.dot(hidden, w2) + b2)
         cost = -T.mean(T.log(probabilities)[T.arange(y.shape[0]), y])
         rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
@@ -92,4 +127,4 @@ class TheanoTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.get_value() for value in self._params))
+        return tuple(value.get_value() for value in self._params)

@@ -32,7 +32,7 @@ class TheanoTunedTrainer(Trainer):
         del device
         rows = data.batch_size
         images, labels = theano.shared(data.images, borrow=True), theano.shared(data.labels, borrow=True)
-        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes]
+        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
         self._count = theano.shared(np.int64(0))
         self._losses = theano.shared(np.zeros(CHUNK, np.float32))
         w1, b1, w2, b2 = self._params
@@ -76,4 +76,4 @@ class TheanoTunedTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.get_value() for value in self._params))
+        return tuple(value.get_value() for value in self._params)

@@ -70,7 +70,7 @@ class Service:
         scaled = unpack(images).astype(np.float32)
         scaled /= 256
         data = Batches(scaled, unpack(labels).astype(np.int32), described.batch_size)
-        self._initial = Params(*map(unpack, initial))
+        self._initial = tuple(map(unpack, initial))
         start = time.perf_counter()
         self._trainer = self._class(described, data, device)
         return {"build_seconds": time.perf_counter() - start}
@@ -78,7 +78,7 @@ class Service:
     def reset(self, weights: list[Packed] | None = None) -> None:
         """Put ``weights`` or the initial ones in, and the garbage away: neither belongs to the next run's time."""
         trainer, initial = self._live()
-        trainer.load(initial if weights is None else Params(*map(unpack, weights)))
+        trainer.load(initial if weights is None else tuple(map(unpack, weights)))
         trainer.params()  # a device has them only when it can give them back
         gc.collect()
 

@@ -82,11 +82,12 @@ class Forgetful(_Sound):
     def load(self, params: Params) -> None:
         """Keep the bias."""
         super().load(params)
-        self._bias = params.b1.copy()
+        self._bias = params[1].copy()
 
     def params(self) -> Params:
         """Return the weights, the bias as it was."""
-        return super().params()._replace(b1=self._bias)
+        w1, _, w2, b2 = super().params()
+        return w1, self._bias, w2, b2
 
 
 class Slacking(_Sound):

@@ -23,7 +23,7 @@ from bench.records import SCHEMA, CaseRecord, State
 from bench.revision import RevisionError, check_out
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
-from reports import book, load, stats, tables
+from reports import book, chapter, load, stats, tables
 from reports.verdicts import verdict_table
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]
         record.give_up(State.UNVERIFIED, f"it runs at {100 * efficiency.value:.0f} % of its matrix products' own speed")
     saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None}
     if record.state is State.VALID:
-        whole = {(0, 0): record.curve[-1].seconds} if about["protocol"] == "epochs" else None
-        seconds = stats.median(whole or record.clean_seconds)
+        whole = record.curve[-1].seconds if about["protocol"] == "epochs" else None
+        seconds = stats.median({(0, 0): whole} if whole else record.clean_seconds)
         saved["seconds"] = seconds.as_dict()
         saved["gflop_per_second"] = about["step_flops"] * about["iterations"] / seconds.value / 1e9
         saved["efficiency"] = efficiency.as_dict() if efficiency else None
@@ -153,7 +153,8 @@ class Session:
         if len(protocols) > 1:
             raise pytest.UsageError("test_epochs.py is a run of its own; name it alone")
         if items and not self._config.option.collectonly:
-            self.prepare([item.callspec.params["case"] for item in items], *protocols)
+            selected: list[Any] = [item.callspec.params["case"] for item in items]
+            self.prepare(selected, *protocols)
 
     def prepare(self, selected: list[Case], protocol: str = "iterations") -> None:
         """Make the campaign of ``selected``, and check everything that it needs.
@@ -377,6 +378,15 @@ class Session:
         if not self.summary or self.campaign is None:
             return
         iterations = self.campaign.plan.iterations
+        if self._epochs:
+            terminalreporter.section(f"{self._epochs.epochs:,} epochs of the same network")
+            runs = [[load.as_case(record) for record in self.summary]]
+            told = chapter.table(runs)
+            for line in (tables.as_text(told), *told.notes, chapter.verdict(runs)):
+                terminalreporter.write_line(line)
+            if self.campaign.interrupted:
+                terminalreporter.write_line("interrupted: the same command goes on from here")
+            return
         if self._against:
             terminalreporter.section(f"this tree against {self._against.revision.name}")
             verdicts = verdict_table([*self.verdicts, *self._against.removed()])
@@ -394,10 +404,7 @@ class Session:
         if floor:
             terminalreporter.write_line(tables.noise_sentence(load.as_noise_floor(floor)))
         if self.campaign.interrupted:
-            goes_on = (
-                "the same command goes on from here" if self._epochs else "the rounds measured until then were kept"
-            )
-            terminalreporter.write_line(f"interrupted: {goes_on}")
+            terminalreporter.write_line("interrupted: the rounds measured until then were kept")
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ class Checkpoints:
         content = io.BytesIO()
         text = json.dumps(checkpoint.record.as_dict()).encode()
         weights = {f"weights{number}": value for number, value in enumerate(checkpoint.weights)}
-        np.savez(content, record=np.frombuffer(text, np.uint8), errors=np.array(checkpoint.errors), **weights)
+        np.savez(content, record=np.frombuffer(text, np.uint8), errors=np.array(checkpoint.errors), **weights)  # type: ignore[arg-type]
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(checkpoint.record)
         with path.with_suffix(".part").open("wb") as file:
@@ -135,7 +135,7 @@ class Epochs(Course):
         if record.state is not State.VALID:
             return
         params = worker.params()
-        errors = (error_rate(self._workload, params, self._dataset.validation),)
+        errors: tuple[float, ...] = (error_rate(self._workload, params, self._dataset.validation),)
         if record.case in self._states:
             errors = self._states[record.case].errors + errors
         self._states[record.case] = Checkpoint(record, errors, params)

@@ -11,36 +11,38 @@ from impls.interface import Batches, Params, Trainer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from impls.interface import Float32
+    from impls.interface import Float32, Floats
     from impls.workload import Workload
 
     # What an activation is made of: the hidden layer's output, its slope, and that of what it has learned besides.
-    Activation = Callable[..., tuple[Float32, ...]]
+    Activation = Callable[..., tuple[Floats, ...]]
 
 
-def tanh(z: Float32, workload: Workload) -> tuple[Float32, Float32]:
+def tanh(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
     """Return the hyperbolic tangent and its slope."""
     hidden = np.tanh(z)
     return hidden, 1 - hidden * hidden
 
 
-def sigmoid(z: Float32, workload: Workload) -> tuple[Float32, Float32]:
+def sigmoid(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
     """Return 1 / (1 + exp(-z)) and its slope."""
-    hidden = 1 / (1 + np.exp(-z))
+    hidden: Floats = 1 / (1 + np.exp(-z))
     return hidden, hidden * (1 - hidden)
 
 
-def leaky(z: Float32, leak: float | Float32) -> tuple[Float32, Float32]:
+def leaky(z: Floats, leak: float | Floats) -> tuple[Floats, Floats]:
     """Return z, or ``leak`` z where it is negative, and the slope, which is the mean of both at 0."""
-    return ((1 + leak) * z + (1 - leak) * np.abs(z)) / 2, ((1 + leak) + (1 - leak) * np.sign(z)) / 2
+    hidden: Floats = ((1 + leak) * z + (1 - leak) * np.abs(z)) / 2
+    slope: Floats = ((1 + leak) + (1 - leak) * np.sign(z)) / 2
+    return hidden, slope
 
 
-def clip(z: Float32, low: float, high: float) -> tuple[Float32, Float32]:
+def clip(z: Floats, low: float, high: float) -> tuple[Floats, Floats]:
     """Return z within its limits, and the slope, which is 1 at them."""
     return np.clip(z, low, high), ((z >= low) & (z <= high)).astype(np.float32)
 
 
-def maxout(z: Float32, workload: Workload) -> tuple[Float32, Float32]:
+def maxout(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
     """Return the largest unit of each group, and the slopes (batch, groups, units): equal largest ones share."""
     units = z.reshape(len(z), -1, workload.n_pool)
     hidden = units.max(axis=2)
@@ -60,16 +62,16 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def hidden_layer(workload: Workload) -> Callable[..., tuple[Float32, Callable[..., tuple[Float32, ...]]]]:
+def hidden_layer(workload: Workload) -> Callable[..., tuple[Floats, Callable[..., tuple[Floats, ...]]]]:
     """Return the hidden layer: a function of x and its parameters to its output and to how gradients go back."""
     if workload.model == "linear":
         return lambda x: (x, lambda *_: ())
     activate = ACTIVATIONS[workload.activation]
 
-    def forward(x: Float32, w1: Float32, b1: Float32, *leak: Float32) -> tuple[Float32, Callable[..., Any]]:
+    def forward(x: Floats, w1: Floats, b1: Floats, *leak: Floats) -> tuple[Floats, Callable[..., Any]]:
         hidden, slope, *slopes = activate(x @ w1 + b1, workload, *leak)
 
-        def backward(d_logits: Float32, w2: Float32) -> tuple[Float32, ...]:
+        def backward(d_logits: Floats, w2: Floats) -> tuple[Floats, ...]:
             d_hidden = d_logits @ w2.T
             # A unit of maxout has several slopes, one for each linear unit; all others have one.
             d_z = (d_hidden[:, :, None] * slope.reshape(*hidden.shape, -1)).reshape(len(x), -1)

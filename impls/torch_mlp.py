@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
 
 
 @final
-class Activation(nn.Module):
+class Activation(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
     """An entry of the table as a module, with what prelu learns."""
 
     def __init__(self, workload: Workload) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.data import Split
-    from impls.interface import Float32, Floats, Params
+    from impls.interface import Float32, Params
     from impls.workload import Workload
 
     Float64 = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ class Exact:
         """Return the matrix product."""
         return a @ b
 
-    def value(self, a: Floats, roundings: float = 1) -> Floats:
+    def value(self, a: Float64, roundings: float = 1) -> Float64:
         """Return ``a``, the result of ``roundings`` elementary roundings."""
         del roundings
         return a
@@ -60,23 +60,23 @@ class Rounded(Exact):
         scale = self._unit * (norms + np.sqrt(a.shape[1]) * np.abs(product))
         return np.asarray(product + scale * self._noise(product.shape))
 
-    def value(self, a: Floats, roundings: float = 1) -> Floats:
+    def value(self, a: Float64, roundings: float = 1) -> Float64:
         """Return ``a`` with the error of ``roundings`` elementary roundings."""
         return np.asarray(a * (1 + roundings * self._unit * self._noise(a.shape)))
 
 
-def leaky(z: Floats, leak: float | Floats) -> tuple[Float64, Float64]:
+def leaky(z: Float64, leak: float | Float64) -> tuple[Float64, Float64]:
     """Return z or ``leak`` z, whichever side it is on, and the slope: at 0 the mean of its sides."""
     return np.where(z > 0, z, leak * z), np.where(z > 0, 1.0, np.where(z < 0, leak, (1 + leak) / 2))
 
 
-def clip(z: Floats, low: float, high: float) -> tuple[Float64, Float64]:
+def clip(z: Float64, low: float, high: float) -> tuple[Float64, Float64]:
     """Return z between its limits, and the slope, which is 1 up to them."""
     return np.clip(z, low, high), np.where((z < low) | (z > high), 0.0, 1.0)
 
 
 def activate(
-    workload: Workload, z: Floats, learned: Sequence[Floats], arithmetic: Exact
+    workload: Workload, z: Float64, learned: Sequence[Float64], arithmetic: Exact
 ) -> tuple[Float64, Float64, list[Float64]]:
     """Return the activity (batch, hidden), its slope for each linear unit and that for each learned parameter.
 
@@ -188,7 +188,7 @@ class Reference:
 
 def error_rate(workload: Workload, params: Params, split: Split) -> float:
     """Return the share of ``split`` that the network classifies wrongly, in percent; the same code for every case."""
-    *first, w2, b2 = params
+    *first, w2, b2 = cast("list[Any]", params)  # float32, as it was trained
     wrong = 0
     for row in range(0, len(split.labels), 10_000):
         activity = split.images[row : row + 10_000] / np.float32(256)

@@ -16,7 +16,7 @@ from bench import data, machine
 from bench.against import Against
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import NoInterpreterError, find_interpreter
-from bench.epochs import Checkpoints, Epochs, source_digest
+from bench.epochs import EPOCHS, Checkpoints, Epochs, source_digest
 from bench.options import add_options, amount
 from bench.progress import Display
 from bench.records import SCHEMA, CaseRecord, State
@@ -223,15 +223,16 @@ class Session:
         option = self._config.option
         if option.against:
             raise pytest.UsageError("--against compares short rounds; leave test_epochs.py out")
+        epochs = option.epochs or EPOCHS[workload.model]
         conditions = {
             "workload": asdict(workload),
-            "epochs": option.epochs,
+            "epochs": epochs,
             "threads": len(self._machine["cpus"]),
             "hardware": self._machine["fingerprint"],
             "source": source_digest(ROOT),
         }
         folder = (storage_folder(option) or data.cache_folder()) / "checkpoints"
-        return Epochs(workload, dataset, option.epochs, Checkpoints(folder, conditions))
+        return Epochs(workload, dataset, epochs, Checkpoints(folder, conditions))
 
     def _entries(self, selected: list[Case], workload: Workload) -> list[Entry]:
         """Return what there is an interpreter for: the cases, one of them a second time, and the bounds.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from impls.interface import Params
     from impls.workload import Workload
 
+EPOCHS = {"mlp": 1000, "linear": 100}  # the book's "1,000 iterations"; of its linear model it gives no number
 BLOCK = 1000  # updates between two validations: the book's
 RECORD = TypeAdapter(CaseRecord)
 

@@ -92,7 +92,7 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Change that --against lets pass. Default: 2.",
     )
     add("--budget", type=positive, default=90.0, metavar="SECONDS", help="Of measuring with --against. Default: 90.")
-    add("--epochs", type=count, default=1000, help="Passes of test_epochs.py. Default: %(default)s.")
+    add("--epochs", type=count, help="Passes of test_epochs.py. Default: 1000; for the linear model 100.")
     add(
         "--target-error",
         type=positive,

@@ -105,17 +105,15 @@ def verdict(runs: Sequence[Sequence[Case]]) -> str:
         book = BOOK_ROWS[0].train_error_percent
         word = "reproduced" if all(abs(each - book) <= NEAR for each in train) else "not reproduced"
         fastest = min(mlp, key=lambda case: case.timed.value)
-        sentences += [
-            (
-                f"The book's {book:.0f} % is {word} as a training error: {span(train)} after 1,000 epochs in"
-                f" {', '.join(case.case for case in mlp)}; the validation error is {span(validation)} and the test error"
-                f" {span(test)}."
-            ),
-            (
-                f"The fastest, {fastest.case}, trained for {fastest.timed.value:,.0f} s; the book's CPU run took"
-                f" {BOOK_ROWS[0].seconds:,} s on hardware that it does not state: the two times say nothing of each other."
-            ),
-        ]
+        names = ", ".join(case.case for case in mlp)
+        sentences.append(
+            f"The book's {book:.0f} % is {word} as a training error: {span(train)} after 1,000 epochs in {names};"
+            f" the validation error is {span(validation)} and the test error {span(test)}."
+        )
+        sentences.append(
+            f"The fastest, {fastest.case}, trained for {fastest.timed.value:,.0f} s; the book's CPU run took"
+            f" {BOOK_ROWS[0].seconds:,} s on hardware that it does not state, so neither says anything of the other."
+        )
     else:
         sentences.append(
             "The book's run, 1,000 epochs on MNIST, is not among the saved ones: pytest bench/test_epochs.py makes it."

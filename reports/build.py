@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports import chapter, page, plots, tables
+from reports import changes, chapter, page, plots, tables
 from reports.load import StorageError
 from reports.terms import TERMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from reports.changes import Change
     from reports.load import Group, Storage
     from reports.plots import Picture
     from reports.tables import Table
@@ -41,6 +42,8 @@ class Report:
     summary: str
     sections: tuple[Section, ...]
     scaling: tuple[Picture, ...]
+    changes: Table
+    feed: str
     groups: Table
     rejected: Table | None
 
@@ -50,7 +53,7 @@ class Report:
         for section in self.sections:
             for table in section.tables:
                 yield f"{section.name}-{table.name}", table
-        yield from ((table.name, table) for table in (self.groups, self.rejected) if table)
+        yield from ((table.name, table) for table in (self.changes, self.groups, self.rejected) if table)
 
     @property
     def pictures(self) -> Iterator[tuple[str, Picture]]:
@@ -76,7 +79,9 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
         raise StorageError(
             f"no valid case {baseline} in {len(chosen)} groups; choose one of: {', '.join(sorted(known))}"
         )
-    sections = tuple(assemble_section(number, group, baseline) for number, group in enumerate(chosen, 1))
+    ordered = [*chosen, *(group for group in storage.groups if group not in chosen)]
+    found = changes.of_groups(compared)
+    sections = tuple(assemble_section(number, group, baseline, found) for number, group in enumerate(chosen, 1))
     if trained:
         title = "The book's chapter, trained to its end"
         told = (chapter.table(trained), tables.manifest(trained[0]))
@@ -94,13 +99,15 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
         summary,
         sections,
         tuple(plots.scaling(storage.groups)),
-        tables.groups([*chosen, *(group for group in storage.groups if group not in chosen)]),
+        changes.table(found, ordered),
+        changes.feed(found),
+        tables.groups(ordered),
         tables.rejected(storage.rejected) if storage.rejected else None,
     )
 
 
-def assemble_section(number: int, group: Group, wanted: str | None) -> Section:
-    """Return what is told of one group."""
+def assemble_section(number: int, group: Group, wanted: str | None, found: Sequence[Change]) -> Section:
+    """Return what is told of one group; ``found`` are the changes of all."""
     part = group.newest
     baseline = tables.choose_baseline(part.cases, wanted)
     case, hardware = part.cases[0], part.machine.hardware
@@ -123,7 +130,7 @@ def assemble_section(number: int, group: Group, wanted: str | None) -> Section:
         plots.errors(part.cases),
         plots.learning(part.cases),
         plots.drift(part.cases),
-        plots.history(group),
+        plots.history(group, found),
     )
     return Section(
         f"group-{number}",
@@ -145,7 +152,7 @@ def markdown(report: Report, *, pictures: bool = True) -> str:
             lines += markdown_picture(f"{section.name}-{picture.name}", picture)
     for picture in report.scaling if pictures else ():
         lines += markdown_picture(picture.name, picture)
-    for table in filter(None, (report.groups, report.rejected)):
+    for table in filter(None, (report.changes, report.groups, report.rejected)):
         lines += markdown_table(table)
     lines += ["### Definitions", ""] + [f"- **{name}**: {text}" for name, text in TERMS.items()]
     return "\n".join(lines) + "\n"
@@ -194,19 +201,42 @@ def write(report: Report, out: Path) -> Path:
     Raises:
         OSError: the folder cannot be written.
     """
+    write_parts(report.tables, report.pictures, out)
+    (out / "report.md").write_text(markdown(report), encoding="utf-8")
+    (out / "regressions.xml").write_text(report.feed, encoding="utf-8")
+    target = out / "report.html"
+    target.write_text(page.render(report), encoding="utf-8")
+    return target
+
+
+def write_history(table: Table, groups: Sequence[Group], found: Sequence[Change], out: Path) -> Path:
+    """Write the table of changes, a picture of each group's whole history and the feed; return the Markdown of it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    drawn = [(number, plots.history(group, found, len(group.parts))) for number, group in enumerate(groups, 1)]
+    pictures = [(f"group-{number}-history", picture) for number, picture in drawn if picture]
+    write_parts([(table.name, table)], pictures, out)
+    lines = ["# Changes over time", "", *markdown_table(table)]
+    lines += [line for name, picture in pictures for line in markdown_picture(name, picture)]
+    target = out / "history.md"
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / "regressions.xml").write_text(changes.feed(found), encoding="utf-8")
+    return target
+
+
+def write_parts(parts: Iterable[tuple[str, Table]], pictures: Iterable[tuple[str, Picture]], out: Path) -> None:
+    """Write CSV, LaTeX and SVG files into their folders below ``out``."""
     for folder in ("csv", "tex", "figures"):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for old in (out / folder).iterdir():
             if old.suffix in {".csv", ".tex", ".svg"}:  # of an earlier report, which may have had more groups
                 old.unlink()
-    for name, table in report.tables:
+    for name, table in parts:
         data = table.frame if table.numbers.empty else table.numbers
         data.to_csv(out / "csv" / f"{name}.csv", index=False)
         (out / "tex" / f"{name}.tex").write_text(latex(name, table), encoding="utf-8")
-    for name, picture in report.pictures:
+    for name, picture in pictures:
         picture.data.to_csv(out / "csv" / f"{name}-data.csv", index=False)
         (out / "figures" / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
-    (out / "report.md").write_text(markdown(report), encoding="utf-8")
-    target = out / "report.html"
-    target.write_text(page.render(report), encoding="utf-8")
-    return target

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from reports.build import Report
 
-WORDS = {"", "case", "versions", "state", "manifest", "machine", "conditions"}  # terms of columns that hold words
+# The terms of columns that hold words.
+WORDS = {"", "case", "versions", "state", "manifest", "machine", "conditions", "commits", "verdict"}
 
 
 def is_figure(term: str) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from reports.changes import Change
     from reports.load import Case, Group
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, without its black and its pale yellow.
@@ -201,7 +202,7 @@ def errors(cases: Sequence[Case]) -> Picture | None:
             logarithmic(axes, "y")
         left.set_ylabel("validation error (%)")
 
-    first, last = data["validation_error_percent"].iloc[[0, -1]]
+    first, last = data["validation_error_percent"].max(), data["validation_error_percent"].min()
     alt = (
         f"Validation error of {data['case'].nunique()} cases, from {first:.0f} % down to {last:.1f} %. Against"
         f" iterations the curves coincide, since it is the same training; against seconds {data['case'].iloc[0]} is the"
@@ -239,10 +240,14 @@ def drift(cases: Sequence[Case]) -> Picture | None:
     return Picture("drift", "Rounds over time", alt, "drift", drawn(draw, height=3.6), data)
 
 
-def history(group: Group) -> Picture | None:
-    """Draw each case over the saved runs."""
+def history(group: Group, changes: Sequence[Change], runs: int = RUNS) -> Picture | None:
+    """Draw each case over the newest saved ``runs``, with a ring where its time changed."""
     data = history_numbers(group)
-    data = data[data["measured_at"].isin([part.when for part in group.parts[-RUNS:]])].dropna(subset="value_seconds")
+    data = data[data["measured_at"].isin([part.when for part in group.parts[-runs:]])].dropna(subset="value_seconds")
+    data["changed"] = False
+    for change in changes:
+        if change.group is group:
+            data["changed"] |= (data["case"] == change.case) & (data["measured_at"] == change.first.when)
     if len(group.parts) < 2 or data.empty:
         return None
 
@@ -253,12 +258,15 @@ def history(group: Group) -> Picture | None:
             look = looks[str(name)]
             axes.plot(frame["measured_at"], frame["value_seconds"], label=name, markersize=3, **look)
             axes.fill_between(frame["measured_at"], low, high, color=look["color"], alpha=0.2, linewidth=0)
+            new = frame[frame["changed"]]
+            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": INK, "zorder": 3}
+            axes.plot(new["measured_at"], new["value_seconds"], "o", **ring)
         logarithmic(axes, "y")
         axes.set_ylabel(f"seconds for {group.conditions.iterations:,} iterations")
         axes.tick_params("x", rotation=30)
 
-    shown = min(RUNS, len(group.parts))
-    alt = f"Seconds of {data['case'].nunique()} cases over the newest {shown} runs, with intervals."
+    shown, rings = min(runs, len(group.parts)), int(data["changed"].sum())
+    alt = f"Seconds of {data['case'].nunique()} cases over the newest {shown} runs, with intervals; changes: {rings}."
     return Picture("history", "History", alt, "history", drawn(draw, height=4), data)
 
 

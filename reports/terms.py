@@ -49,6 +49,11 @@ TERMS = {
     " products do. Each point is the newest valid measurement on that hardware.",
     "history": "One point a saved run. Points of different days are weaker evidence than speedups within a campaign:"
     " the machine's speed may differ by several percent from day to day.",
+    "change": "A level of a case's history that differs from the one before: of the time, found as a change point and"
+    " at least 2 %; of the validation error, more than 0.1 points, which equal arithmetic does not move.",
+    "commits": "The commits of the last run before a change and of the first one after it: what made it lies between"
+    " them, or is among the versions that changed, or is the machine.",
+    "verdict": "Regression: slower, or a higher error. Improvement: the opposite.",
     "conditions": "Protocol, iterations, workload, precision, data, hardware and threads. Runs that differ in any of"
     " them are never merged into one number or put into one table.",
     "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory and architecture.",

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,28 @@ def test_speedups_are_medians_of_paired_ratios(tmp_path: Path) -> None:
     assert "choose one of: theano-cpu, torch-cpu" in result.stderr
 
 
+def test_the_error_is_drawn_against_iterations_and_seconds(tmp_path: Path) -> None:
+    """Only of valid cases; seconds are the steps' own where no clock ran, else what was saved; old runs have none."""
+    saved_numpy, timed = record("numpy", 4.0), record("torch", 1.0)
+    timed["curve"] = [{"updates": 1000, "seconds": 1.5, "error_percent": 2.5}]
+    save(tmp_path, "one", run(saved_numpy, timed, record("old", curve=[]), failed("jax")))
+    assert build(tmp_path).returncode == 0
+    step = saved_numpy["seconds"]["value"] / 1000
+    found = rows(tmp_path / "out/csv/group-1-error-data.csv")
+    assert {row["case"] for row in found} == {"numpy-cpu", "torch-cpu"}
+    for row in found:
+        seconds = 1.5 if row["case"] == "torch-cpu" else float(row["iterations"]) * step
+        assert float(row["seconds"]) == pytest.approx(seconds)
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Validation error of 2 cases, from 90 % down to" in page
+    assert "2.50 (1.5 s)" in page
+    old = record()
+    del old["curve"]
+    save(tmp_path, "two", run(old, hours=1))
+    assert build(tmp_path).returncode == 0
+    assert not list((tmp_path / "out").rglob("*error*"))
+
+
 def test_cpu_and_gpu_stand_beside_the_books(tmp_path: Path) -> None:
     """Per implementation, paired; and where there is no GPU, it says so."""
     cpu, gpu = record("torch", 4.0), record("torch", 0.5, device="cuda")
@@ -149,6 +172,35 @@ def test_a_bad_file_is_marked_and_hides_no_other(tmp_path: Path, content: object
     assert "bad.json" in page
     assert reason in page
     assert "torch-cpu" in page
+
+
+def test_what_cannot_be_opened_is_marked_too(tmp_path: Path) -> None:
+    """A folder with a file's name, and a link into nothing."""
+    save(tmp_path, "good", run(record()))
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "absent")
+    result = build(tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = {row["file"]: row["why it is left out"] for row in rows(tmp_path / "out/csv/left-out.csv")}
+    assert set(found) == {"folder.json", "link.json"}
+    assert all("cannot be read" in reason for reason in found.values())
+
+
+def test_latex_accepts_the_tables(tmp_path: Path) -> None:
+    """Each of them, with hostile names in it, in one document with booktabs."""
+    program = shutil.which("pdflatex")
+    if not program:
+        pytest.skip("no pdflatex; run: apt-get install texlive-latex-base")
+    evil = record(EVIL, versions={EVIL: EVIL}, manifest={EVIL: EVIL})
+    save(tmp_path, "evil", run(record(), evil, failed("broken", EVIL), cpu=EVIL, commit=EVIL))
+    assert build(tmp_path).returncode == 0
+    tables = [rf"\input{{{path}}}" for path in sorted((tmp_path / "out/tex").iterdir())]
+    assert len(tables) > 5
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "all.tex").write_text("\n".join([head, *tables, r"\end{document}"]))
+    command = [program, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
 
 
 def test_without_a_usable_run_the_message_says_what_to_do(tmp_path: Path) -> None:

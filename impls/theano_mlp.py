@@ -60,7 +60,8 @@ def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano 
 
 def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # Theano has no types
     """Return z, or ``leak`` z where it is negative, in the book's form: the slope at 0 is the mean of both."""
-    return ((1 + leak) * z + (1 - leak) * abs(z)) / 2
+    one = np.float32(1)  # an int would make it float64
+    return ((one + leak) * z + (one - leak) * abs(z)) / 2
 
 
 def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401

@@ -49,7 +49,7 @@ def assert_agreement(worker: Worker, workload: Workload) -> None:
     batch_size=st.integers(1, 20),
     n_pool=st.integers(2, 5),
     init=st.sampled_from(["glorot", "glorot_normal", "book"]),
-    leak=st.floats(0, 0.9, width=32),
+    leak=st.floats(0, 0.875, width=32, allow_subnormal=False),
 )
 def test_every_network_agrees_with_the_reference(  # noqa: PLR0917  # hypothesis fills them in
     plain: Worker, network: dict[str, Any], hidden: int, batch_size: int, n_pool: int, init: str, leak: float
@@ -77,8 +77,9 @@ def test_gradients_at_kinks_are_agreed(plain: Worker, activation: str) -> None:
 def test_the_slopes_of_the_reference_are_derivatives(activation: str) -> None:
     """One step of the reference is that of central differences of its own loss, in float64."""
     workload = Workload(inputs=4, hidden=3, classes=3, batch_size=5, activation=activation, n_pool=3, learning_rate=1.0)
-    split, initial = make_split(5, 4, 3), initial_params(workload)
-    _, updated = train(workload, split, initial, 1, Exact())
+    split, initial = make_split(5, 4, 3), list(initial_params(workload))
+    initial[1] = np.linspace(-0.7, 0.9, len(initial[1]), dtype=np.float32)  # or a blank image would stand on a kink
+    _, updated = train(workload, split, tuple(initial), 1, Exact())
     for index, weights in enumerate(initial):
         for place in np.ndindex(weights.shape):
             difference = 0.0

@@ -106,7 +106,7 @@ def record(seconds: tuple[float, ...], disturbed: tuple[int, ...] = ()) -> CaseR
         Round(0, turn, 0, turn, wall, wall, wall, 0.0, 0.0, 0.0, 0.0, "noise" if turn in disturbed else "")
         for turn, wall in enumerate(seconds)
     ]
-    return CaseRecord("a-cpu", "a", "cpu", rounds=rounds, launches=[Launch(0, 1, 1, 1, 1, None)])
+    return CaseRecord("a-cpu", "a", "cpu", rounds=rounds, launches=[Launch(0, 1.0, 1.0, 1.0, 1.0, None)])
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_overrides_change_the_named_fields_only() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("hiden=100", "write field=value with one of: hidden"),
+        ("hiden=100", "write field=value with one of: model"),
         ("hidden", "no workload field in 'hidden'"),
         ("hidden=many", "it must be a whole number"),
         ("hidden=1.5", "it must be a whole number"),

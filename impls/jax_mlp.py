@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from impls.workload import Workload
 
 
-def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
+def log_probabilities(params: Params, x: jax.Array) -> jax.Array:
+    """Return the log probabilities (batch, classes) of the minibatch ``x`` (batch, inputs)."""
     w1, b1, w2, b2 = params
     hidden = jnp.tanh(x @ w1 + b1)
     logits = hidden @ w2 + b2
-    log_softmax = jax.nn.log_softmax(logits)
-    return -jnp.mean(jnp.take_along_axis(log_softmax, y[:, None], axis=1))
+    return jax.nn.log_softmax(logits)
+
+
+def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
+    return -jnp.mean(jnp.take_along_axis(log_probabilities(params, x), y[:, None], axis=1))
 
 
 @final

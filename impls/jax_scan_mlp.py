@@ -10,13 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import cost
+from impls.jax_mlp import log_probabilities
 
 if TYPE_CHECKING:
     from impls.interface import Float32
     from impls.workload import Workload
 
 CHUNK = 1024  # losses that one call of the loop has room for: the shape must not depend on the number of steps
+
+
+def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
+    log_softmax = log_probabilities(params, x)
+    # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does alone and one by one.
+    return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
 
 
 @final

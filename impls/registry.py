@@ -87,7 +87,7 @@ _TORCH = {
     "accumulation": "float32",
 }
 _JAX = {
-    "blas": "XLA's own (Eigen)",
+    "blas": "XLA's own: YNNPACK forward, Eigen for the weights' gradients",
     "threads": "XLA's own, by affinity",
     "compile": "XLA, the step, at the first one",
     "fast_math": "XLA's default",
@@ -120,7 +120,16 @@ _THEANO = {
 IMPLEMENTATIONS = (
     Implementation("numpy", "impls.numpy_mlp:NumpyTrainer", "numpy", NUMPY, manifest=_NUMPY),
     Implementation(
-        "numpy-tuned", "impls.numpy_tuned_mlp:NumpyTunedTrainer", "numpy", NUMPY, lane="tuned", manifest=_NUMPY
+        "numpy-tuned",
+        "impls.numpy_tuned_mlp:NumpyTunedTrainer",
+        "numpy",
+        NUMPY,
+        lane="tuned",
+        manifest=_NUMPY
+        | {
+            "threads": "Python's, each with its rows of the minibatch and a BLAS of one thread; small networks: one",
+            "loop": "Python, in each thread",
+        },
     ),
     Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, manifest=_TORCH),
     Implementation(

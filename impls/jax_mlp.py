@@ -39,8 +39,8 @@ ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
 }
 
 
-def cost_function(workload: Workload) -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
-    """Return the mean cross-entropy as a function of the weights and of a minibatch, (batch, inputs) and (batch,)."""
+def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return the log probabilities (batch, classes) as a function of the weights and of a minibatch (batch, inputs)."""
     activate = ACTIVATIONS[workload.activation]
 
     def layer(x: jax.Array, w1: jax.Array, b1: jax.Array, *leak: jax.Array) -> jax.Array:
@@ -48,14 +48,13 @@ def cost_function(workload: Workload) -> Callable[[Params, jax.Array, jax.Array]
 
     hidden_layer = layer if workload.model == "mlp" else lambda x: x
 
-    def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    def network(params: Params, x: jax.Array) -> jax.Array:
         *first, w2, b2 = params
         hidden = hidden_layer(x, *first)
         logits = hidden @ w2 + b2
-        log_softmax = jax.nn.log_softmax(logits)
-        return -jnp.mean(jnp.take_along_axis(log_softmax, y[:, None], axis=1))
+        return jax.nn.log_softmax(logits)
 
-    return cost
+    return network
 
 
 @final
@@ -70,7 +69,10 @@ class JaxTrainer(Trainer):
         self._images = jax.device_put(data.images, self._device)
         self._labels = jax.device_put(data.labels, self._device)
         self._batches = len(data)
-        cost = cost_function(workload)
+        network = log_probabilities(workload)
+
+        def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+            return -jnp.mean(jnp.take_along_axis(network(params, x), y[:, None], axis=1))
 
         @jax.jit
         def step(params: Params, k: int, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Params]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import cost_function
+from impls.jax_mlp import log_probabilities
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -31,7 +31,12 @@ class JaxScanTrainer(Trainer):
         self._images = jax.device_put(data.images, self._device)
         self._labels = jax.device_put(data.labels, self._device)
 
-        cost = cost_function(workload)
+        network = log_probabilities(workload)
+
+        def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+            log_softmax = network(params, x)
+            # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does alone and one by one.
+            return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
 
         # The number of steps is an operand, not a constant, so that every run is served by the same compiled loop.
         @partial(jax.jit, donate_argnums=0)

@@ -102,7 +102,7 @@ _TORCH = {
     "accumulation": "float32",
 }
 _JAX = {
-    "blas": "XLA's own (Eigen)",
+    "blas": "XLA's own: YNNPACK forward, Eigen for the weights' gradients",
     "threads": "XLA's own, by affinity",
     "compile": "XLA, the step, at the first one",
     "fast_math": "XLA's default",
@@ -143,7 +143,11 @@ IMPLEMENTATIONS = (
         "numpy",
         NUMPY,
         lane="tuned",
-        manifest=_NUMPY,
+        manifest=_NUMPY
+        | {
+            "threads": "Python's, each with its rows of the minibatch and a BLAS of one thread; small networks: one",
+            "loop": "Python, in each thread",
+        },
         only=_BY_HAND,
     ),
     Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, manifest=_TORCH),

@@ -80,10 +80,13 @@ class TorchTrainer(Trainer):
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
-        losses = [self._step(step % len(self._images)) for step in range(first, first + steps)]
+        # In one tensor: a small one kept from each step would lie between the blocks that steps free, and split them.
+        losses = torch.empty(steps, device=self._device)
+        for step in range(steps):
+            losses[step] = self._step((first + step) % len(self._images))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        host: Float32 = torch.stack(losses).cpu().numpy()
+        host: Float32 = losses.cpu().numpy()
         return host
 
     def params(self) -> Params:

@@ -132,8 +132,9 @@ class NumpyTunedTrainer(Trainer):
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; every thread has returned then."""
-        losses = np.sum(list(self._pool.map(partial(self._train, steps, first), self._shares)), axis=0)
-        return losses / np.float32(len(self._d_hidden))
+        losses: Float32 = np.sum(list(self._pool.map(partial(self._train, steps, first), self._shares)), axis=0)
+        losses /= np.float32(len(self._d_hidden))
+        return losses
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

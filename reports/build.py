@@ -189,10 +189,7 @@ def alignment(table: Table) -> list[str]:
 def latex(name: str, table: Table) -> str:
     """Return a table for LaTeX; it wants the package booktabs."""
     sides = "".join(side[0] for side in alignment(table))
-    caption = pd.DataFrame([table.title]).to_latex(index=False, header=False, escape=True).splitlines()[2]
-    return table.frame.to_latex(
-        index=False, escape=True, column_format=sides, caption=caption.removesuffix(r" \\"), label=f"tab:{name}"
-    )
+    return table.frame.to_latex(index=False, escape=True, column_format=sides, caption=table.title, label=f"tab:{name}")
 
 
 def write(report: Report, out: Path) -> Path:
@@ -218,7 +215,7 @@ def write_history(table: Table, groups: Sequence[Group], found: Sequence[Change]
     drawn = [(number, plots.history(group, found, len(group.parts))) for number, group in enumerate(groups, 1)]
     pictures = [(f"group-{number}-history", picture) for number, picture in drawn if picture]
     write_parts([(table.name, table)], pictures, out)
-    lines = ["# Changes over time", "", *markdown_table(table)]
+    lines = ["# History", "", *markdown_table(table)]
     lines += [line for name, picture in pictures for line in markdown_picture(name, picture)]
     target = out / "history.md"
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import pandas as pd
 from ruptures import KernelCPD
 
 from bench.records import State
-from reports.tables import Table
+from reports.tables import CONTROLS, Table
 from reports.verdicts import ERROR_TOLERANCE
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def of_case(group: Group, name: str) -> list[Change]:
     seconds = [case.timed.value for _, case in runs]
     found: list[tuple[int, str, float, float]] = []
     edges = [0, *breaks(np.log(seconds).tolist()), len(runs)]
-    levels = [float(np.median(seconds[begin:end])) for begin, end in pairwise(edges)]
+    levels = [float(np.median(seconds[begin:end])) for begin, end in pairwise(edges) if end > begin]
     for place, (before, after) in zip(edges[1:-1], pairwise(levels), strict=True):
         if abs(math.log(after / before)) >= math.log1p(SMALLEST):
             found.append((place, "time", before, after))
@@ -194,11 +194,6 @@ def feed(changes: Sequence[Change]) -> str:
         about = {"title": f"{change.case}: {change.what} {change.size}", "id": f"urn:samenet:{key.replace(' ', '-')}"}
         about |= {"updated": change.first.when.isoformat(), "summary": f"In {change.commits}.{versions}"}
         for name, text in about.items():
-            ET.SubElement(entry, f"{{{ATOM}}}{name}").text = printable(text)
+            ET.SubElement(entry, f"{{{ATOM}}}{name}").text = text.translate(CONTROLS)
     ET.register_namespace("", ATOM)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without the characters that XML has no way to write."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)

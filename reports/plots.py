@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from reports.stats import Estimate
-from reports.tables import curve_numbers, history_numbers, numbers, valid_cases
+from reports.tables import CONTROLS, curve_numbers, history_numbers, numbers, valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ def drawn(draw: Callable[..., None], *arguments: object, columns: int = 1, heigh
             chart.legend(handles, labels, loc="outside lower center", ncols=3)
         target = io.StringIO()
         chart.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = target.getvalue().replace(INK, "currentColor")
+    svg = target.getvalue().replace(INK, "currentColor").translate(CONTROLS)
     return svg[svg.index("<svg") :].replace("<defs>", ADAPT + "<defs>", 1)
 
 
@@ -149,7 +149,7 @@ def phases(cases: Sequence[Case], baseline: str) -> Picture | None:
             for bar in bars:
                 bar.set_hatch(hatch)
             left += data[column].to_numpy()
-        axes.set_xlabel(f"milliseconds a step over the first {count:,} steps of a cold process")
+        axes.set_xlabel(f"ms a step over the first {count:,} of a cold process")
 
     alt = f"Time per step over the first {count:,} steps, start included: import, build, first step and the others."
     svg = drawn(draw, height=1.5 + 0.34 * len(data))
@@ -241,7 +241,7 @@ def drift(cases: Sequence[Case]) -> Picture | None:
 
 
 def history(group: Group, changes: Sequence[Change], runs: int = RUNS) -> Picture | None:
-    """Draw each case over the newest saved ``runs``, with a ring where its time changed."""
+    """Draw each case over the newest saved ``runs``, with a ring where it changed."""
     data = history_numbers(group)
     data = data[data["measured_at"].isin([part.when for part in group.parts[-runs:]])].dropna(subset="value_seconds")
     data["changed"] = False
@@ -259,7 +259,7 @@ def history(group: Group, changes: Sequence[Change], runs: int = RUNS) -> Pictur
             axes.plot(frame["measured_at"], frame["value_seconds"], label=name, markersize=3, **look)
             axes.fill_between(frame["measured_at"], low, high, color=look["color"], alpha=0.2, linewidth=0)
             new = frame[frame["changed"]]
-            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": INK, "zorder": 3}
+            ring: dict[str, Any] = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": INK, "zorder": 3}
             axes.plot(new["measured_at"], new["value_seconds"], "o", **ring)
         logarithmic(axes, "y")
         axes.set_ylabel(f"seconds for {group.conditions.iterations:,} iterations")

@@ -30,6 +30,7 @@ BOUND, RATE, ERRORS, STATE = "of bound (%)", "GFLOP/s", "error train/val/test (%
 DETAIL = ["versions", BUILD, FIRST, MEMORY]  # what a terminal's narrow table leaves to others
 HISTORY_ROWS = 20
 CURVE_COLUMNS = 10
+CONTROLS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF], " ")  # XML has no way to write them
 
 
 @dataclass(frozen=True)
@@ -292,10 +293,10 @@ def manifest(cases: Sequence[Case]) -> Table:
 def circumstances(part: Part) -> Table:
     """Return the machine, the data and the workload."""
     case, machine, plan = part.cases[0], part.machine, part.plan
-    facts: dict[str, Any] = {f"hardware: {name}": value for name, value in machine.hardware.items()}
+    facts: dict[str, Any] = {f"hardware: {name}": value for name, value in machine.hardware.items() if value != []}
     facts |= {"hardware fingerprint": machine.fingerprint, "threads": case.threads, "system": machine.system}
     facts |= {"virtual machine": machine.virtualised, "governor": machine.governor}
-    facts |= {"load average at the end": f"{machine.load_average:.1f}"}
+    facts |= {"load average before": f"{machine.load_average:.1f}"}
     facts |= {f"environment: {name}": value for name, value in machine.environment.items()}
     facts |= {"data": f"{case.data.name}, sha256 {case.data.sha256}", "workload fingerprint": case.fingerprint}
     facts |= {f"workload: {name}": value for name, value in case.workload.items() if name != "data"}

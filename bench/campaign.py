@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
+from bench.course import Course, Rounds
 from bench.machine import Watch
 from bench.records import CaseRecord, CurvePoint, Launch, Round, State
 from bench.reference import Reference, error_rate
@@ -21,8 +22,8 @@ from impls.workload import initial_params
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bench.course import Stretch
     from bench.data import Dataset
-    from impls.interface import Params
     from impls.registry import Case
     from impls.workload import Workload
 
@@ -93,6 +94,9 @@ class Progress(Protocol):
     def advance(self, text: str) -> None:
         """The next piece of work begins: ``text`` says which."""
 
+    def skip(self) -> None:
+        """One piece of work turned out to have been done before."""
+
 
 @dataclass
 class Campaign:
@@ -106,6 +110,7 @@ class Campaign:
     progress: Progress
     enough: Callable[[Campaign], bool] = lambda _: False
     reference: Reference | None = None
+    course: Course | None = None  # the plan's iterations, where there is no other
     records: dict[str, CaseRecord] = field(init=False)
     interrupted: bool = False
     wall_seconds: float = 0.0  # of which:
@@ -120,7 +125,7 @@ class Campaign:
         self._initial = initial_params(self.plan.workload)
         self._random = random.Random(self.plan.seed)  # noqa: S311  # an order, not a secret
         self._order = 0
-        self._trained: dict[str, Params] = {}
+        self._course = self.course or Rounds(self.plan.workload, self.plan.dataset, self.plan.iterations)
         self._workers: dict[str, Worker] = {}  # of the present launch
 
     @property
@@ -188,10 +193,16 @@ class Campaign:
             if time.perf_counter() - begin > self.plan.launch_seconds:
                 break
             for entry in self._shuffled(self.entries):
-                if self.records[entry.label].state is State.VALID:
-                    self.progress.advance(f"launch {launch + 1}, round {turn + 1}: {entry.label}")
-                    with self._guarded(entry):
-                        self._turn(entry, self._workers[entry.label], launch, turn, reference)
+                record = self.records[entry.label]
+                if record.state is not State.VALID:
+                    continue
+                stretch = self._course.stretch(record, turn)
+                if stretch is None:
+                    self.progress.skip()
+                    continue
+                self.progress.advance(f"launch {launch + 1}, {stretch.name}: {entry.label}")
+                with self._guarded(entry):
+                    self._turn(entry, self._workers[entry.label], turn, stretch, reference)
         if not launch:
             self._trace()
 
@@ -218,6 +229,8 @@ class Campaign:
         if parity and not parity.verified:
             record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
         record.versions, record.thread_pools = worker.versions(), worker.thread_pools()
+        self._course.join(record)
+        self._order = max([self._order, *(each.order + 1 for each in record.rounds)])
 
     def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""
@@ -240,16 +253,16 @@ class Campaign:
                 if entry.label in self._workers:
                     self._workers[entry.label].kill()
 
-    def _turn(self, entry: Entry, worker: Worker, launch: int, turn: int, reference: Reference) -> None:
+    def _turn(self, entry: Entry, worker: Worker, turn: int, stretch: Stretch, reference: Reference) -> None:
         record = self.records[entry.label]
         worker.resume()
         for attempt in range(1 + REPEATS):
             watch = Watch(worker.pid, self.plan.cpus)
-            run = worker.run(self.plan.iterations)
+            run = worker.run(stretch.steps, stretch.first, stretch.weights)
             load = watch.stop()
             record.rounds.append(
                 Round(
-                    launch=launch,
+                    launch=record.launches[-1].launch,
                     turn=turn,
                     attempt=attempt,
                     order=self._order,
@@ -264,14 +277,13 @@ class Campaign:
                 )
             )
             self._order += 1
-            if not (entry.bound or reference.follows(run.losses)):
+            if not (entry.bound or stretch.first or reference.follows(run.losses)):
                 record.give_up(State.UNVERIFIED, f"the losses of round {self._order} are not those of the reference")
             if record.state is not State.VALID or not load.disturbance:
                 break
         record.peak_bytes = max(record.peak_bytes, worker.peak_bytes())
-        if not (entry.bound or record.losses):
-            record.losses = run.losses.tolist()
-            self._trained[entry.label] = worker.params()
+        if not entry.bound:
+            self._course.keep(record, run, worker)
         worker.pause()
 
     def _trace(self) -> None:
@@ -284,34 +296,29 @@ class Campaign:
                 with self._guarded(entry):
                     worker = self._workers[entry.label]
                     worker.resume()
-                    updates = 0
+                    updates, weights = 0, self._initial
                     for steps in self.plan.curve_steps:
-                        worker.run(steps, reset=not updates)
-                        updates += steps
-                        error = error_rate(worker.params(), self.plan.dataset.validation)
+                        worker.run(steps, updates, weights)
+                        updates, weights = updates + steps, worker.params()
+                        error = error_rate(self.plan.workload, weights, self.plan.dataset.validation)
                         record.curve.append(CurvePoint(updates, None, error))
                     worker.pause()
 
     def _judge(self, record: CaseRecord) -> None:
         """Add what the network has learned, and take the number from a case whose rounds do not support it."""
-        if record.case in self._trained:
-            params, dataset = self._trained[record.case], self.plan.dataset
-            splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-            record.error_rates = {name: error_rate(params, split) for name, split in splits.items()}
-            if self.plan.curve:
-                begin = CurvePoint(0, None, error_rate(self._initial, dataset.validation))
-                end = CurvePoint(self.plan.iterations, None, record.error_rates["validation"])
-                record.curve = [begin, *record.curve, end]
+        self._course.close(record)
+        if self.plan.curve and record.error_rates:
+            begin = CurvePoint(0, None, error_rate(self.plan.workload, self._initial, self.plan.dataset.validation))
+            end = CurvePoint(self.plan.iterations, None, record.error_rates["validation"])
+            record.curve = [begin, *record.curve, end]
         turns = {(each.launch, each.turn) for each in record.rounds}
         clean = record.clean_rounds
-        if not turns:
-            record.give_up(State.SKIPPED, "interrupted before its first round")
-        elif len(clean) < CLEAN_SHARE * len(turns):
+        if len(clean) < CLEAN_SHARE * len(turns):
             lost = turns - {(each.launch, each.turn) for each in clean}
             last = [each.disturbance for each in record.rounds if (each.launch, each.turn) in lost][-1]
             state = State.THROTTLED if last.startswith("throttled") else State.CONTENDED
             record.give_up(state, f"{len(lost)} of {len(turns)} turns stayed disturbed; the last: {last}")
-        else:
+        elif clean:
             threads = len(self.plan.cpus)
             used = median(each.cpu_seconds / each.wall_seconds for each in clean)
             if used > CPU_TOLERANCE * threads:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +16,21 @@ from bench import data, machine
 from bench.against import Against
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import NoInterpreterError, find_interpreter
+from bench.epochs import EPOCHS, Checkpoints, Epochs, source_digest
 from bench.options import add_options, amount
 from bench.progress import Display
 from bench.records import SCHEMA, CaseRecord, State
 from bench.revision import RevisionError, check_out
 from impls.registry import BOUNDS, Case, cases
 from impls.workload import Workload, WorkloadError, parse_overrides
-from reports import book, load, stats, tables
+from reports import book, chapter, load, stats, tables
 from reports.ci import announce
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
 
     from reports.verdicts import Verdict
 
@@ -42,13 +47,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register this session's state."""
+    option = config.option
+    if is_named(config, "test_epochs.py") and not (option.benchmark_save or option.benchmark_autosave):
+        option.benchmark_save = "epochs"  # nobody trains for an hour to throw it away
     config.pluginmanager.register(Session(config), "samenet")
 
 
+def is_named(config: pytest.Config, name: str) -> bool:
+    """Tell whether the command line names the file ``name``."""
+    return any(name in argument for argument in config.args)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the hours of ``test_scaling.py`` out, unless it is named."""
-    named = any("test_scaling" in argument for argument in config.args)
-    return True if collection_path.name == "test_scaling.py" and not named else None
+    """Leave the hours of two files out, unless they are named."""
+    name = collection_path.name
+    return True if name in {"test_scaling.py", "test_epochs.py"} and not is_named(config, name) else None
 
 
 class WorkerClock:
@@ -89,7 +102,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]) -> dict[str, Any]:
-    """Return ``record`` as it is saved, with the estimates that a valid one has earned.
+    """Return ``record`` as it is saved, with the estimates that a valid one has earned; a training has one duration.
 
     A case that beats its own matrix products has not done them, or not with the work that the bound did: the figure
     goes, whatever the reason is.
@@ -101,11 +114,18 @@ def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]
         record.give_up(State.UNVERIFIED, f"it runs at {100 * efficiency.value:.0f} % of its matrix products' own speed")
     saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None}
     if record.state is State.VALID:
-        seconds = stats.median(record.clean_seconds)
+        whole = record.curve[-1].seconds if about["protocol"] == "epochs" else None
+        seconds = stats.median({(0, 0): whole} if whole else record.clean_seconds)
         saved["seconds"] = seconds.as_dict()
         saved["gflop_per_second"] = about["step_flops"] * about["iterations"] / seconds.value / 1e9
         saved["efficiency"] = efficiency.as_dict() if efficiency else None
     return saved
+
+
+def storage_folder(option: argparse.Namespace) -> Path | None:
+    """Return pytest-benchmark's storage, or None where it is no folder."""
+    storage = str(option.benchmark_storage).removeprefix("file://")
+    return None if "://" in storage else Path(storage)
 
 
 class Session:
@@ -121,15 +141,20 @@ class Session:
         self._about: dict[str, Any] = {}
         self._machine: dict[str, Any] = {}
         self._against: Against | None = None
+        self._epochs: Epochs | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="samenet-revision-")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Check everything that can be wrong before the first second is spent on measuring."""
-        params = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
-        selected = [each["case"] for each in params if "case" in each]
-        if selected and not self._config.option.collectonly:
-            self.prepare(selected)
+        items = [item for item in session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+        items = [item for item in items if "case" in item.callspec.params]
+        protocols = {"epochs" if item.path.name == "test_epochs.py" else "iterations" for item in items}
+        if len(protocols) > 1:
+            raise pytest.UsageError("test_epochs.py is a run of its own; name it alone")
+        if items and not self._config.option.collectonly:
+            selected: list[Any] = [item.callspec.params["case"] for item in items]
+            self.prepare(selected, *protocols)
 
     def prepare(self, selected: list[Case], protocol: str = "iterations") -> None:
         """Make the campaign of ``selected``, and check everything that it needs.
@@ -143,7 +168,8 @@ class Session:
             cpus = machine.choose_cpus(option.threads)
             folder = option.data or (Path(os.environ["SAMENET_DATA"]) if "SAMENET_DATA" in os.environ else None)
             dataset = data.load(folder)
-            workload = parse_overrides(Workload(data=dataset.sha256, seed=option.seed), option.workload)
+            init = "book" if protocol == "epochs" else Workload.init
+            workload = parse_overrides(Workload(data=dataset.sha256, seed=option.seed, init=init), option.workload)
             if workload.batch_size > len(dataset.train.labels):
                 raise WorkloadError(
                     f"batch_size is {workload.batch_size}; the training set has {len(dataset.train.labels)} images"
@@ -165,8 +191,12 @@ class Session:
             timeout_seconds=option.timeout,
             curve=protocol == "iterations" and not option.against,
         )
-        self.campaign = Campaign(plan, self._entries(selected), Display(), self._enough)
         self._machine = machine.record(cpus)  # before the campaign becomes the load that it tells of
+        if protocol == "epochs":
+            self._epochs = self._course(workload, dataset)
+            plan = replace(plan, iterations=self._epochs.updates, rounds=len(self._epochs.ends), launches=1)
+        entries = self._entries(selected, workload)
+        self.campaign = Campaign(plan, entries, Display(), self._enough, course=self._epochs)
         self._about = {
             "protocol": protocol,
             "iterations": plan.iterations,
@@ -179,31 +209,57 @@ class Session:
         say = self._config.pluginmanager.getplugin("terminalreporter").write_line
         say(f"data: {dataset.name} from {dataset.source}, sha256 {dataset.sha256[:12]}")
         say(
-            f"workload {workload.fingerprint}: {workload.inputs}-{workload.hidden}-{workload.classes}"
-            f" {workload.activation}, init {workload.init}, batch {workload.batch_size},"
+            f"workload {workload.fingerprint}: {workload.network}, init {workload.init}, batch {workload.batch_size},"
             f" learning rate {workload.learning_rate:g}, seed {workload.seed}, {workload.precision}"
         )
         say(f"CPUs: {', '.join(map(str, cpus))}; one thread each, for every case")
 
-    def _entries(self, selected: list[Case]) -> list[Entry]:
+    def _course(self, workload: Workload, dataset: data.Dataset) -> Epochs:
+        """Return the long training that the options ask for, and say where its state is kept.
+
+        Raises:
+            pytest.UsageError: two revisions would have to be compared.
+        """
+        option = self._config.option
+        if option.against:
+            raise pytest.UsageError("--against compares short rounds; leave test_epochs.py out")
+        epochs = option.epochs or EPOCHS[workload.model]
+        conditions = {
+            "workload": asdict(workload),
+            "epochs": epochs,
+            "threads": len(self._machine["cpus"]),
+            "hardware": self._machine["fingerprint"],
+            "source": source_digest(ROOT),
+        }
+        folder = (storage_folder(option) or data.cache_folder()) / "checkpoints"
+        return Epochs(workload, dataset, epochs, Checkpoints(folder, conditions))
+
+    def _entries(self, selected: list[Case], workload: Workload) -> list[Entry]:
         """Return what there is an interpreter for: the cases, one of them a second time, and the bounds.
 
-        Two revisions need neither of these: the cases stand beside themselves as they were.
+        Two revisions need neither of these: the cases stand beside themselves as they were. Nor does a long training.
         """
         given = dict(self._config.option.python)
         entries = []
         for case in selected:
             try:
-                entries.append(Entry(case.id, case, find_interpreter(case.implementation, given, ROOT), ROOT))
+                python = find_interpreter(case.implementation, given, ROOT)
+                reason = case.implementation.unsupported(workload)
             except NoInterpreterError as error:
+                reason = str(error)
+            if reason:
                 self.records[case.id] = CaseRecord(case.id, case.implementation.name, case.device)
-                self.records[case.id].give_up(State.SKIPPED, str(error))
+                self.records[case.id].give_up(State.SKIPPED, reason)
+            else:
+                entries.append(Entry(case.id, case, python, ROOT))
         if self._against:
             return self._against.beside(entries, given, ROOT)
+        if self._epochs:
+            return entries
         if entries:
             twin = next((entry for entry in entries if entry.label == BASELINE), entries[0])
             entries.append(replace(twin, label=twin.label + AGAIN))
-        for bound in BOUNDS if entries else ():
+        for bound in BOUNDS if entries and workload.bounded else ():
             with contextlib.suppress(NoInterpreterError):
                 case = Case(bound, "cpu")
                 entries.append(Entry(case.id, case, find_interpreter(bound, given, ROOT), ROOT, bound=True))
@@ -227,10 +283,9 @@ class Session:
             pytest.UsageError: the folder cannot be made or written.
         """
         option = self._config.option
-        storage = str(option.benchmark_storage)
-        if not (option.benchmark_save or option.benchmark_autosave) or "://" in storage.removeprefix("file://"):
+        folder = storage_folder(option)
+        if not (option.benchmark_save or option.benchmark_autosave) or folder is None:
             return
-        folder = Path(storage.removeprefix("file://"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".samenet-{os.getpid()}"
@@ -261,6 +316,8 @@ class Session:
         record = self.records[case.id]
         saved = conclude(record, bound, self._about | {"manifest": dict(case.implementation.manifest)})
         self.summary.append(saved)
+        if self._epochs:
+            saved["training"] = self._epochs.summary(record, self._config.option.target_error)
         if self._against:
             self.verdicts.append(self._against.verdict(record, self.records))
             saved["verdict"] = self.verdicts[-1].as_dict()
@@ -283,9 +340,14 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Report an interruption as such: what was measured before it has been kept."""
+        """Report an interruption as such: what was measured before it has been kept.
+
+        By now pytest-benchmark has saved the run: the trainings need their checkpoints no more.
+        """
         if self.campaign and self.campaign.interrupted:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
+        if self._epochs:
+            self._epochs.clear(self.records.values())
 
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         """Add what pytest-benchmark has no place for: the machine, the campaign, the cases without a number."""
@@ -312,33 +374,50 @@ class Session:
             "cases_without_number": [case for case in self.summary if case["state"] != State.VALID],
         }
 
+    def _told_epochs(self, campaign: Campaign, protocol: Epochs) -> tuple[str, list[str]]:
+        runs = [[load.as_case(record) for record in self.summary]]
+        told = chapter.table(runs)
+        lines = [tables.as_text(told), *told.notes, chapter.verdict(runs)]
+        if campaign.interrupted:
+            lines.append("interrupted: the same command goes on from here")
+        return f"{protocol.epochs:,} epochs of the same network", lines
+
+    def _told_verdicts(self, against: Against) -> tuple[str, list[str]]:
+        comparison = against.comparison(self.verdicts)
+        if self._config.option.comment:
+            self._config.option.comment.write_text(comparison.as_markdown(), encoding="utf-8")
+        lines = [tables.as_text(comparison.table), comparison.summary, *announce(comparison, os.environ)]
+        return comparison.title, lines
+
+    def _told_iterations(self, campaign: Campaign) -> tuple[str, list[str]]:
+        measured = [load.as_case(record) for record in self.summary]
+        baseline = tables.choose_baseline(measured, BASELINE)
+        lines = [
+            tables.as_text(tables.comparison(measured, baseline), drop=tables.DETAIL),
+            book.FOOTNOTE,
+            *tables.reasons(measured),
+            tables.as_text(tables.phases(measured, baseline)),
+        ]
+        floor = self.noise_floor()
+        if floor:
+            lines.append(tables.noise_sentence(load.as_noise_floor(floor)))
+        if campaign.interrupted:
+            lines.append("interrupted: the rounds measured until then were kept")
+        return f"{campaign.plan.iterations:,} iterations of the same network", lines
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the comparison."""
         if not self.summary or self.campaign is None:
             return
-        iterations = self.campaign.plan.iterations
-        if self._against:
-            comparison = self._against.comparison(self.verdicts)
-            terminalreporter.section(comparison.title)
-            terminalreporter.write_line(tables.as_text(comparison.table))
-            for line in (comparison.summary, *announce(comparison, os.environ)):
-                terminalreporter.write_line(line)
-            if self._config.option.comment:
-                self._config.option.comment.write_text(comparison.as_markdown(), encoding="utf-8")
-            return
-        terminalreporter.section(f"{iterations:,} iterations of the same network")
-        measured = [load.as_case(record) for record in self.summary]
-        baseline = tables.choose_baseline(measured, BASELINE)
-        terminalreporter.write_line(tables.as_text(tables.comparison(measured, baseline), drop=tables.DETAIL))
-        terminalreporter.write_line(book.FOOTNOTE)
-        for reason in tables.reasons(measured):
-            terminalreporter.write_line(reason)
-        terminalreporter.write_line(tables.as_text(tables.phases(measured, baseline)))
-        floor = self.noise_floor()
-        if floor:
-            terminalreporter.write_line(tables.noise_sentence(load.as_noise_floor(floor)))
-        if self.campaign.interrupted:
-            terminalreporter.write_line("interrupted: the rounds measured until then were kept")
+        if self._epochs:
+            title, lines = self._told_epochs(self.campaign, self._epochs)
+        elif self._against:
+            title, lines = self._told_verdicts(self._against)
+        else:
+            title, lines = self._told_iterations(self.campaign)
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
@@ -347,3 +426,22 @@ def measured(request: pytest.FixtureRequest) -> Callable[[Case], dict[str, Any]]
     session: Session = request.config.pluginmanager.getplugin("samenet")
     session.measure()
     return session.case_record
+
+
+def hand_over(
+    record: dict[str, Any], benchmark: BenchmarkFixture, request: pytest.FixtureRequest, seconds: list[float]
+) -> None:
+    """Let pytest-benchmark store ``record`` and, for a valid case, its durations; or end with the case's reason.
+
+    A disturbed machine is nobody's failure: the test is skipped. Wrong work, a crash and stolen CPUs fail it.
+    """
+    benchmark.extra_info.update(record)
+    if record["state"] != "valid":
+        # Entered without a duration and marked: the run is saved with the reason in it, and with no figure.
+        benchmark.has_error = True
+        nobodys_fault = record["state"] in {"skipped", "contended", "throttled"}
+        end = pytest.skip if nobodys_fault else partial(pytest.fail, pytrace=False)
+        benchmark.pedantic(end, args=(f"{record['state']}: {record['reason']}",))
+    clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
+    clock.durations = seconds
+    benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))

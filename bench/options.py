@@ -93,6 +93,14 @@ def add_options(group: pytest.OptionGroup) -> None:
     )
     add("--budget", type=positive, default=90.0, metavar="SECONDS", help="Of measuring with --against. Default: 90.")
     add("--comment", type=Path, metavar="FILE", help="Write the verdicts of --against as Markdown.")
+    add("--epochs", type=count, help="Passes of test_epochs.py. Default: 1000; for the linear model 100.")
+    add(
+        "--target-error",
+        type=positive,
+        default=2.7,
+        metavar="PERCENT",
+        help="Validation error for which test_epochs.py tells when it was reached. Default: %(default)s.",
+    )
     add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
     add("--timeout", type=positive, default=300.0, help="Seconds that a worker may take for one request.")
     add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Self
 
 from rich import progress
@@ -51,11 +52,18 @@ class Display:
             elapsed = now - self._begin
             left = ""
             if self._total and self._done:
-                left = f", about {elapsed / self._done * (self._total - self._done):.0f} s left"
+                seconds = elapsed / self._done * (self._total - self._done)
+                left = f", about {timedelta(seconds=round(seconds))} left"
             count = f"{self._done}/{self._total} " if self._total else ""
             self._console.print(f"{count}{text} ({elapsed:.0f} s{left})", highlight=False)
             self._last = now
         self._done += 1
+
+    def skip(self) -> None:
+        """One piece of work turned out to have been done before: it takes no time, and says nothing of the others'."""
+        if self._total:
+            self._total -= 1
+            self._bar.update(self._task, total=self._total)
 
 
 class Silent:
@@ -78,3 +86,6 @@ class Silent:
     def advance(self, text: str) -> None:
         """Remember what comes next."""
         self.texts.append(text)
+
+    def skip(self) -> None:
+        """Ignore what has been done before."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.records import Parity
-from impls.interface import Params
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.data import Split
-    from impls.interface import Float32
+    from impls.interface import Float32, Params
     from impls.workload import Workload
 
     Float64 = npt.NDArray[np.float64]
@@ -64,42 +65,88 @@ class Rounded(Exact):
         return np.asarray(a * (1 + roundings * self._unit * self._noise(a.shape)))
 
 
+def leaky(z: Float64, leak: float | Float64) -> tuple[Float64, Float64]:
+    """Return z or ``leak`` z, whichever side it is on, and the slope: at 0 the mean of its sides."""
+    return np.where(z > 0, z, leak * z), np.where(z > 0, 1.0, np.where(z < 0, leak, (1 + leak) / 2))
+
+
+def clip(z: Float64, low: float, high: float) -> tuple[Float64, Float64]:
+    """Return z between its limits, and the slope, which is 1 up to them."""
+    return np.clip(z, low, high), np.where((z < low) | (z > high), 0.0, 1.0)
+
+
+def activate(
+    workload: Workload, z: Float64, learned: Sequence[Float64], arithmetic: Exact
+) -> tuple[Float64, Float64, list[Float64]]:
+    """Return the activity (batch, hidden), its slope for each linear unit and that for each learned parameter.
+
+    Roundings are those of the longest way to compute it, four for tanh and exp (see ``train``); where no slope is
+    smooth, a unit whose side float32 cannot tell is on a random one, by the error that ``z`` has.
+    """
+    value = arithmetic.value
+    match workload.activation:
+        case "tanh":
+            activity = value(np.tanh(z), 4)
+            slope = 1 - activity**2
+        case "sigmoid":
+            activity = value(1 / value(1 + value(np.exp(-z), 4)))
+            slope = value(activity * value(1 - activity))
+        case "hard_sigmoid":
+            activity, slope = clip(value(z + 0.5), 0, 1)
+        case "hard_tanh":
+            activity, slope = clip(z, -1, 1)
+        case "relu":
+            activity, slope = leaky(z, 0.0)
+        case "leaky_relu":
+            activity, slope = map(value, leaky(z, workload.leak), (3, 2))
+        case "prelu":
+            activity, slope = map(value, leaky(z, learned[0]), (3, 2))
+        case "maxout":
+            units = z.reshape(len(z), workload.hidden, workload.n_pool)
+            activity = units.max(axis=2)
+            largest = (units == activity[:, :, None]).astype(np.float64)
+            slope = (largest / largest.sum(axis=2, keepdims=True)).reshape(z.shape)
+    return activity, slope, [np.minimum(z, 0) for _ in learned]
+
+
 def train(workload: Workload, split: Split, initial: Params, steps: int, arithmetic: Exact) -> tuple[Float64, Params]:
-    """Do ``steps`` updates and return the losses (steps,) and the weights w1, b1, w2, b2.
+    """Do ``steps`` updates and return the losses (steps,) and the weights.
 
     Roundings per function: one for an addition or a product, four for tanh, exp and log, whose vector versions are
     good to four units in the last place (glibc's libmvec documents that bound).
     """
     dot, value = arithmetic.dot, arithmetic.value
-    w1, b1, w2, b2 = (weights.astype(np.float64) for weights in initial)
+    params = [weights.astype(np.float64) for weights in initial]
     size = workload.batch_size
     batches = len(split.labels) // size
     ones = np.ones((1, size))
     losses = np.empty(steps)
     for step in range(steps):
-        first = step % batches * size
-        inputs = split.images[first : first + size] / 256.0
-        target = np.eye(workload.classes)[split.labels[first : first + size]]
+        *first, w2, b2 = params
+        row = step % batches * size
+        inputs = split.images[row : row + size] / 256.0
+        target = np.eye(workload.classes)[split.labels[row : row + size]]
 
-        activity = value(np.tanh(value(dot(inputs, w1) + b1)), 4)
+        activity = inputs
+        if first:
+            w1, b1, *learned = first
+            activity, slope, learned_slopes = activate(workload, value(dot(inputs, w1) + b1), learned, arithmetic)
         score = value(dot(activity, w2) + b2)
         peak = score.max(axis=1, keepdims=True)
         log_partition = peak + value(np.log(value(np.exp(value(score - peak)), 4).sum(axis=1, keepdims=True)), 4)
-        losses[step] = np.mean(value(log_partition - (score * target).sum(axis=1, keepdims=True)))
+        losses[step] = dot(ones, value(log_partition - (score * target).sum(axis=1, keepdims=True)))[0, 0] / size
 
         score_error = value(value(np.exp(value(score - log_partition)), 4) - target, 2) / size
-        activity_error = value(dot(score_error, w2.T) * (1 - activity**2), 3)
-        slopes = (
-            dot(inputs.T, activity_error),
-            dot(ones, activity_error)[0],
-            dot(activity.T, score_error),
-            dot(ones, score_error)[0],
-        )
-        w1, b1, w2, b2 = (
-            value(weights - workload.learning_rate * slope)
-            for weights, slope in zip((w1, b1, w2, b2), slopes, strict=True)
-        )
-    return losses, Params(w1, b1, w2, b2)
+        slopes = [dot(activity.T, score_error), dot(ones, score_error)[0]]
+        if first:
+            activity_error = dot(score_error, w2.T)
+            unit_error = value(np.repeat(activity_error, slope.shape[1] // workload.hidden, axis=1) * slope, 3)
+            learned_errors = [dot(ones, value(activity_error * each))[0] for each in learned_slopes]
+            slopes = [dot(inputs.T, unit_error), dot(ones, unit_error)[0], *learned_errors, *slopes]
+        params = [
+            value(weights - workload.learning_rate * slope) for weights, slope in zip(params, slopes, strict=True)
+        ]
+    return losses, tuple(params)
 
 
 class Reference:
@@ -113,7 +160,7 @@ class Reference:
     def __init__(self, workload: Workload, split: Split, initial: Params) -> None:
         """Run the reference and its rounded replica."""
         self.steps = min(len(split.labels) // workload.batch_size + 10, MOST_STEPS)
-        self._initial = initial
+        self._initial, self._names = initial, tuple(workload.shapes)
         self._losses, self._params = train(workload, split, initial, self.steps, Exact())
         rounded = Rounded(UNIT_ROUNDOFF[workload.precision], workload.seed)
         replica = self._errors(*train(workload, split, initial, self.steps, rounded))
@@ -121,7 +168,7 @@ class Reference:
 
     def _errors(self, losses: Float64 | Float32, params: Params) -> dict[str, float]:
         errors = {"loss": float(np.abs(losses - self._losses).max())}
-        for index, name in enumerate(Params._fields):
+        for index, name in enumerate(self._names):
             true = self._params[index]
             learned = float(np.linalg.norm(true - self._initial[index]))
             errors[name] = float(np.linalg.norm(params[index] - true)) / max(learned, np.finfo(np.float64).tiny)
@@ -139,12 +186,15 @@ class Reference:
         return Parity(self.steps, errors, self.tolerances, verified)
 
 
-def error_rate(params: Params, split: Split) -> float:
+def error_rate(workload: Workload, params: Params, split: Split) -> float:
     """Return the share of ``split`` that the network classifies wrongly, in percent; the same code for every case."""
+    *first, w2, b2 = cast("list[Any]", params)  # float32, as it was trained
     wrong = 0
-    for first in range(0, len(split.labels), 10_000):
-        rows = slice(first, first + 10_000)
-        hidden = np.tanh(split.images[rows] / np.float32(256) @ params.w1 + params.b1)
-        predicted = (hidden @ params.w2 + params.b2).argmax(axis=1)
-        wrong += int(np.count_nonzero(predicted != split.labels[rows]))
+    for row in range(0, len(split.labels), 10_000):
+        activity = split.images[row : row + 10_000] / np.float32(256)
+        if first:
+            w1, b1, *learned = first
+            activity, _, _ = activate(workload, activity @ w1 + b1, learned, Exact())
+        predicted = (activity @ w2 + b2).argmax(axis=1)
+        wrong += int(np.count_nonzero(predicted != split.labels[row : row + 10_000]))
     return 100 * wrong / len(split.labels)

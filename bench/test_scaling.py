@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.conftest import Session
+from bench.conftest import Session, hand_over
 from impls.workload import Workload, parse_overrides
 
 if TYPE_CHECKING:
@@ -65,12 +65,6 @@ def test_scaling(
 ) -> None:
     """Hand the case's rounds at this size to pytest-benchmark; or end with the case's reason."""
     record = scaled(size, case)
-    benchmark.extra_info.update(record)
     benchmark.group = f"{record['iterations']} iterations of workload {record['fingerprint']}"
-    if record["state"] in {"skipped", "contended", "throttled"}:
-        pytest.skip(f"{record['state']}: {record['reason']}")
-    if record["state"] != "valid":
-        pytest.fail(f"{record['state']}: {record['reason']}", pytrace=False)
-    clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
-    clock.durations = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
-    benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))
+    seconds = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
+    hand_over(record, benchmark, request, seconds)

@@ -17,16 +17,15 @@ import numpy as np
 import psutil
 import threadpoolctl
 
-from impls.interface import Params
 from impls.worker import pack, unpack
+from impls.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.data import Split
-    from impls.interface import Float32
+    from impls.interface import Float32, Params
     from impls.registry import Case
-    from impls.workload import Workload
 
 # Every library that has a thread setting gets the same one, and affinity holds those that have none (XLA).
 THREAD_VARIABLES = (
@@ -181,7 +180,8 @@ class Worker:
         rows = len(train.labels) // workload.batch_size * workload.batch_size
         reply = self._ask(
             "build",
-            workload=asdict(workload),
+            # What is as ever is not sent: a worker of an earlier revision knows the fields of its day only.
+            workload={name: value for name, value in asdict(workload).items() if value != getattr(Workload, name)},
             images=pack(train.images[:rows]),
             labels=pack(train.labels[:rows]),
             initial=[pack(value) for value in initial],
@@ -189,16 +189,16 @@ class Worker:
         )
         return float(reply["build_seconds"])
 
-    def run(self, steps: int, *, reset: bool = True) -> Run:
-        """Train ``steps`` updates from minibatch 0 on, and from the initial weights unless ``reset`` is False.
+    def run(self, steps: int, first: int = 0, weights: Params | None = None) -> Run:
+        """Train ``steps`` updates from minibatch ``first`` on, starting with ``weights`` or else the initial ones.
 
         Raises:
             WorkerError: the worker failed, or a loss is not finite or missing.
         """
-        if reset:
-            self._ask("reset")
+        # What is not asked for is not sent: a worker of an earlier revision knows the plain requests only.
+        self._ask("reset", **({} if weights is None else {"weights": [pack(value) for value in weights]}))
         begin = time.perf_counter()
-        reply = self._ask("run", steps=steps)
+        reply = self._ask("run", steps=steps, **({"first": first} if first else {}))
         harness_seconds = time.perf_counter() - begin
         losses = unpack(reply["losses"])
         if losses.shape != (steps,):
@@ -210,7 +210,7 @@ class Worker:
 
     def params(self) -> Params:
         """Return the weights after the last ``run``."""
-        return Params(*map(unpack, self._ask("params")))
+        return tuple(map(unpack, self._ask("params")))
 
     def versions(self) -> dict[str, str]:
         """Return the versions of Python, numpy and the framework."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,17 +15,9 @@ if TYPE_CHECKING:
     Float32 = npt.NDArray[np.float32]
     Int32 = npt.NDArray[np.int32]
 
-
-class Params(NamedTuple):
-    """The weights of the network in host memory, C order: float32 but for the reference's own, which are float64.
-
-    ``w1`` (inputs, hidden), ``b1`` (hidden,), ``w2`` (hidden, classes), ``b2`` (classes,).
-    """
-
-    w1: Floats
-    b1: Floats
-    w2: Floats
-    b2: Floats
+# The weights in host memory, C order, in the order and with the shapes of ``Workload.shapes``: float32 but for the
+# reference's own, which are float64.
+Params: TypeAlias = "tuple[Floats, ...]"
 
 
 class Batches(NamedTuple):
@@ -55,8 +47,10 @@ class Trainer(ABC):
         """Overwrite the weights with a copy of ``params``."""
 
     @abstractmethod
-    def run(self, steps: int) -> Float32:
-        """Do ``steps`` updates of the present weights from minibatch 0 on, in order, wrapping around.
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates of the present weights from minibatch ``first`` on, in order, wrapping around.
+
+        ``first`` may lie past the last minibatch: then it counts from the beginning again.
 
         Returns the loss of each step before its update, shape (steps,), in host memory, and returns only when
         every update has finished.

@@ -11,17 +11,50 @@ import numpy as np
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
 
 
-def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
-    w1, b1, w2, b2 = params
-    hidden = jnp.tanh(x @ w1 + b1)
-    logits = hidden @ w2 + b2
-    log_softmax = jax.nn.log_softmax(logits)
-    return -jnp.mean(jnp.take_along_axis(log_softmax, y[:, None], axis=1))
+def leaky(z: jax.Array, leak: float | jax.Array) -> jax.Array:
+    """Return z, or ``leak`` z where it is negative; the slope of jax's |z| at 0 would be 1, that of these is 1/2."""
+    return jnp.maximum(z, 0) + leak * jnp.minimum(z, 0)
+
+
+def clip(z: jax.Array, low: float, high: float) -> jax.Array:
+    """Return z within its limits; the slope at them is 1, as in other frameworks, where that of jnp.clip is 1/2."""
+    return jnp.where(z < low, low, jnp.where(z > high, high, z))
+
+
+ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
+    "tanh": lambda z, workload: jnp.tanh(z),
+    "sigmoid": lambda z, workload: jax.nn.sigmoid(z),
+    "hard_sigmoid": lambda z, workload: clip(z + 0.5, 0, 1),
+    "hard_tanh": lambda z, workload: clip(z, -1, 1),
+    "relu": lambda z, workload: leaky(z, 0),
+    "leaky_relu": lambda z, workload: leaky(z, workload.leak),
+    "prelu": lambda z, workload, leak: leaky(z, leak),
+    "maxout": lambda z, workload: z.reshape(len(z), -1, workload.n_pool).max(axis=2),  # equal largest units share
+}
+
+
+def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return the log probabilities (batch, classes) as a function of the weights and of a minibatch (batch, inputs)."""
+    activate = ACTIVATIONS[workload.activation]
+
+    def layer(x: jax.Array, w1: jax.Array, b1: jax.Array, *leak: jax.Array) -> jax.Array:
+        return activate(x @ w1 + b1, workload, *leak)
+
+    hidden_layer = layer if workload.model == "mlp" else lambda x: x
+
+    def network(params: Params, x: jax.Array) -> jax.Array:
+        *first, w2, b2 = params
+        hidden = hidden_layer(x, *first)
+        logits = hidden @ w2 + b2
+        return jax.nn.log_softmax(logits)
+
+    return network
 
 
 @final
@@ -36,6 +69,10 @@ class JaxTrainer(Trainer):
         self._images = jax.device_put(data.images, self._device)
         self._labels = jax.device_put(data.labels, self._device)
         self._batches = len(data)
+        network = log_probabilities(workload)
+
+        def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+            return -jnp.mean(jnp.take_along_axis(network(params, x), y[:, None], axis=1))
 
         @jax.jit
         def step(params: Params, k: int, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Params]:
@@ -51,10 +88,10 @@ class JaxTrainer(Trainer):
         # may_alias: without it jax may keep the harness's own memory, which is not a copy.
         self._params = jax.device_put(params, self._device, may_alias=False)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
         losses = []
-        for step in range(steps):
+        for step in range(first, first + steps):
             loss, self._params = self._step(self._params, step % self._batches, self._images, self._labels)
             losses.append(loss)
         jax.block_until_ready(self._params)
@@ -62,4 +99,4 @@ class JaxTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value) for value in self._params))
+        return tuple(np.array(value) for value in self._params)

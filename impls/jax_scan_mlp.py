@@ -10,21 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
+from impls.jax_mlp import log_probabilities
 
 if TYPE_CHECKING:
     from impls.interface import Float32
     from impls.workload import Workload
 
 CHUNK = 1024  # losses that one call of the loop has room for: the shape must not depend on the number of steps
-
-
-def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
-    w1, b1, w2, b2 = params
-    hidden = jnp.tanh(x @ w1 + b1)
-    logits = hidden @ w2 + b2
-    log_softmax = jax.nn.log_softmax(logits)
-    return -jnp.mean(jnp.take_along_axis(log_softmax, y[:, None], axis=1))
 
 
 @final
@@ -38,6 +30,13 @@ class JaxScanTrainer(Trainer):
         self._device = jax.devices(platform)[int(index or 0)]
         self._images = jax.device_put(data.images, self._device)
         self._labels = jax.device_put(data.labels, self._device)
+
+        network = log_probabilities(workload)
+
+        def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+            log_softmax = network(params, x)
+            # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does alone and one by one.
+            return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
 
         # The number of steps is an operand, not a constant, so that every run is served by the same compiled loop.
         @partial(jax.jit, donate_argnums=0)
@@ -65,15 +64,16 @@ class JaxScanTrainer(Trainer):
         # may_alias: without it jax may keep the harness's own memory, which is not a copy.
         self._params = jax.device_put(params, self._device, may_alias=False)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
         losses = []
-        for first in range(0, steps, CHUNK):
-            self._params, chunk = self._loop(self._params, first, min(CHUNK, steps - first), self._images, self._labels)
+        end = first + steps
+        for begin in range(first, end, CHUNK):
+            self._params, chunk = self._loop(self._params, begin, min(CHUNK, end - begin), self._images, self._labels)
             losses.append(chunk)
         jax.block_until_ready(self._params)
         return np.concatenate(jax.device_get(losses))[:steps]
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value) for value in self._params))
+        return tuple(np.array(value) for value in self._params)

@@ -28,16 +28,16 @@ class NumpyMatmul(Trainer):
     def load(self, params: Params) -> None:
         """Keep the weights, and room for what would be their gradients."""
         self._params = params
-        self._d_w1, self._d_w2 = np.empty_like(params.w1), np.empty_like(params.w2)
+        self._d_w1, self._d_w2 = np.empty_like(params[0]), np.empty_like(params[2])
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do the products of ``steps`` steps; the losses are zero, since there are none."""
         w1, _, w2, _ = self._params
         hidden, logits, d_hidden, d_w1, d_w2 = self._hidden, self._logits, self._d_hidden, self._d_w1, self._d_w2
         batch_size = self._data.batch_size
-        for step in range(steps):
-            first = step % len(self._data) * batch_size
-            x = self._data.images[first : first + batch_size]
+        for step in range(first, first + steps):
+            row = step % len(self._data) * batch_size
+            x = self._data.images[row : row + batch_size]
             np.matmul(x, w1, out=hidden)
             np.matmul(hidden, w2, out=logits)
             np.matmul(logits, w2.T, out=d_hidden)
@@ -47,4 +47,5 @@ class NumpyMatmul(Trainer):
 
     def params(self) -> Params:
         """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
-        return Params(self._d_w1.copy(), self._params.b1, self._d_w2.copy(), self._params.b2)
+        _, b1, _, b2 = self._params
+        return self._d_w1.copy(), b1, self._d_w2.copy(), b2

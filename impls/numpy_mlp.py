@@ -2,15 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
-    from impls.interface import Float32
+    from collections.abc import Callable
+
+    from impls.interface import Float32, Floats
     from impls.workload import Workload
+
+    # What an activation is made of: the hidden layer's output, its slope, and that of what it has learned besides.
+    Activation = Callable[..., tuple[Floats, ...]]
+
+
+def tanh(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
+    """Return the hyperbolic tangent and its slope."""
+    hidden = np.tanh(z)
+    return hidden, 1 - hidden * hidden
+
+
+def sigmoid(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
+    """Return 1 / (1 + exp(-z)) and its slope."""
+    hidden: Floats = 1 / (1 + np.exp(-z))
+    return hidden, hidden * (1 - hidden)
+
+
+def leaky(z: Floats, leak: float | Floats) -> tuple[Floats, Floats]:
+    """Return z, or ``leak`` z where it is negative, and the slope, which is the mean of both at 0."""
+    hidden: Floats = ((1 + leak) * z + (1 - leak) * np.abs(z)) / 2
+    slope: Floats = ((1 + leak) + (1 - leak) * np.sign(z)) / 2
+    return hidden, slope
+
+
+def clip(z: Floats, low: float, high: float) -> tuple[Floats, Floats]:
+    """Return z within its limits, and the slope, which is 1 at them."""
+    return np.clip(z, low, high), ((z >= low) & (z <= high)).astype(np.float32)
+
+
+def maxout(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
+    """Return the largest unit of each group, and the slopes (batch, groups, units): equal largest ones share."""
+    units = z.reshape(len(z), -1, workload.n_pool)
+    hidden = units.max(axis=2)
+    largest = units == hidden[:, :, None]
+    return hidden, largest / largest.sum(axis=2, keepdims=True, dtype=np.float32)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "hard_sigmoid": lambda z, workload: clip(z + 0.5, 0, 1),
+    "hard_tanh": lambda z, workload: clip(z, -1, 1),
+    "relu": lambda z, workload: leaky(z, 0),
+    "leaky_relu": lambda z, workload: leaky(z, workload.leak),
+    "prelu": lambda z, workload, leak: (*leaky(z, leak), np.minimum(z, 0)),
+    "maxout": maxout,
+}
+
+
+def hidden_layer(workload: Workload) -> Callable[..., tuple[Floats, Callable[..., tuple[Floats, ...]]]]:
+    """Return the hidden layer: a function of x and its parameters to its output and to how gradients go back."""
+    if workload.model == "linear":
+        return lambda x: (x, lambda *_: ())
+    activate = ACTIVATIONS[workload.activation]
+
+    def forward(x: Floats, w1: Floats, b1: Floats, *leak: Floats) -> tuple[Floats, Callable[..., Any]]:
+        hidden, slope, *slopes = activate(x @ w1 + b1, workload, *leak)
+
+        def backward(d_logits: Floats, w2: Floats) -> tuple[Floats, ...]:
+            d_hidden = d_logits @ w2.T
+            # A unit of maxout has several slopes, one for each linear unit; all others have one.
+            d_z = (d_hidden[:, :, None] * slope.reshape(*hidden.shape, -1)).reshape(len(x), -1)
+            return x.T @ d_z, d_z.sum(axis=0), *((d_hidden * each).sum(axis=0) for each in slopes)
+
+        return hidden, backward
+
+    return forward
 
 
 @final
@@ -22,19 +91,20 @@ class NumpyTrainer(Trainer):
         del device
         self._data = data
         self._learning_rate = workload.learning_rate
+        self._hidden_layer = hidden_layer(workload)
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
-        self._params = Params(*(value.copy() for value in params))
+        self._params = tuple(value.copy() for value in params)
 
     def _step(self, k: int) -> np.float32:
-        w1, b1, w2, b2 = self._params
+        *first, w2, b2 = self._params
         batch_size = self._data.batch_size
         rows = slice(k * batch_size, (k + 1) * batch_size)
         x, y = self._data.images[rows], self._data.labels[rows]
         each = np.arange(batch_size)
 
-        hidden = np.tanh(x @ w1 + b1)
+        hidden, backward = self._hidden_layer(x, *first)
         logits = hidden @ w2 + b2
         logits -= logits.max(axis=1, keepdims=True)  # exp cannot overflow, and softmax does not change
         exp = np.exp(logits)
@@ -44,18 +114,16 @@ class NumpyTrainer(Trainer):
         d_logits = exp / total
         d_logits[each, y] -= 1
         d_logits /= batch_size
-        d_hidden = (d_logits @ w2.T) * (1 - hidden * hidden)
+        gradients = (*backward(d_logits, w2), hidden.T @ d_logits, d_logits.sum(axis=0))
 
-        w1 -= self._learning_rate * (x.T @ d_hidden)
-        b1 -= self._learning_rate * d_hidden.sum(axis=0)
-        w2 -= self._learning_rate * (hidden.T @ d_logits)
-        b2 -= self._learning_rate * d_logits.sum(axis=0)
+        for weights, gradient in zip(self._params, gradients, strict=True):
+            np.subtract(weights, self._learning_rate * gradient, out=weights)
         return np.float32(loss)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; numpy has finished each call when it returns."""
-        return np.array([self._step(step % len(self._data)) for step in range(steps)], np.float32)
+        return np.array([self._step(step % len(self._data)) for step in range(first, first + steps)], np.float32)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.copy() for value in self._params))
+        return tuple(value.copy() for value in self._params)

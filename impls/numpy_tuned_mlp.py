@@ -1,7 +1,13 @@
-"""The network in numpy, tuned: every array is made once, and elementwise work goes block by block through the cache."""
+"""The network in numpy, tuned: each thread takes its rows through the whole step, and every array is made once."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -15,56 +21,72 @@ if TYPE_CHECKING:
 BLOCK = 32_768  # elements of a block: 128 KiB, so that a block and its operands stay in a core's second-level cache
 
 
-def blocks(rows: int, columns: int) -> list[slice]:
-    """Return the rows of a (rows, columns) array in slices of about ``BLOCK`` elements."""
-    height = max(1, BLOCK // columns)
-    return [slice(row, row + height) for row in range(0, rows, height)]
+def limit_blas(threads: int) -> None:
+    """Let the OpenBLAS of numpy's wheel use ``threads`` threads; numpy has no function for it."""
+    for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
+        ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(threads)
 
 
-@final
-class NumpyTunedTrainer(Trainer):
-    """What numpy's experts write: ``out=`` everywhere, no allocation in the loop.
+class Share:
+    """What one of ``count`` threads works on: its rows of each minibatch, its rows of w1, and its own buffers."""
 
-    A second thread for the elementwise work was not seen to be faster in short runs; why was not profiled.
-    """
-
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Cut the data into views and make the buffers; ``device`` can only be the CPU."""
-        del device
+    def __init__(self, index: int, count: int, workload: Workload, data: Batches, d_hidden: Float32) -> None:
+        """Cut the data into views and make the buffers; ``d_hidden`` (batch, hidden) is everybody's."""
         rows, batches, classes = data.batch_size, len(data), workload.classes
-        self._images = [data.images[k * rows : (k + 1) * rows] for k in range(batches)]
-        # Where each label's logit lies in the flat logits: one index instead of two.
-        flat = np.arange(rows * batches) % rows * classes + data.labels
-        self._labels = [flat[k * rows : (k + 1) * rows] for k in range(batches)]
-        self._rate = np.float32(workload.learning_rate / rows)
+        own = slice(index * rows // count, (index + 1) * rows // count)
+        height = own.stop - own.start
 
         def empty(*shape: int) -> Float32:
             return np.empty(shape, np.float32)
 
-        self._hidden, self._d_hidden = empty(rows, workload.hidden), empty(rows, workload.hidden)
-        self._logits, self._exp = empty(rows, classes), empty(rows, classes)
-        self._peak, self._total, self._true = empty(rows, 1), empty(rows, 1), empty(rows)
-        self._gradients = Params(
-            empty(workload.inputs, workload.hidden),
-            empty(workload.hidden),
-            empty(workload.hidden, classes),
-            empty(classes),
-        )
-        self._blocks = [(self._hidden[block], self._d_hidden[block]) for block in blocks(rows, workload.hidden)]
+        self.images = [data.images[k * rows : (k + 1) * rows][own] for k in range(batches)]
+        # Where each label's logit lies in the flat logits: one index instead of two.
+        labels = [data.labels[k * rows : (k + 1) * rows][own] for k in range(batches)]
+        self.labels = [np.arange(height) * classes + y for y in labels]
+        self.hidden, self.d_hidden = empty(height, workload.hidden), d_hidden[own]
+        self.logits, self.exp = empty(height, classes), empty(height, classes)
+        self.peak, self.total, self.true = empty(height, 1), empty(height, 1), empty(height)
+        step = max(1, BLOCK // workload.hidden)
+        self.blocks = [(self.hidden[k : k + step], self.d_hidden[k : k + step]) for k in range(0, height, step)]
+
+        self.inputs = slice(index * workload.inputs // count, (index + 1) * workload.inputs // count)
+        self.columns = [data.images[k * rows : (k + 1) * rows, self.inputs].T for k in range(batches)]
+        self.d_w1 = empty(self.inputs.stop - self.inputs.start, workload.hidden)
+        self.d_b1, self.d_w2, self.d_b2 = (empty(*shape) for shape in list(workload.shapes.values())[1:])
+
+
+@final
+class NumpyTunedTrainer(Trainer):
+    """What numpy's experts write: ``out=`` everywhere, no allocation in the loop, numpy releases the GIL.
+
+    In each thread the products of a part, with a BLAS of one thread, instead of a BLAS that shares each product out:
+    so the elementwise work is shared out too, and the threads wait for each other twice a step only.
+    """
+
+    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+        """Make the threads and what each works on; ``device`` can only be the CPU."""
+        del device
+        cpus = len(os.sched_getaffinity(0))
+        # Where there is less than a block for each thread, to wait for another costs more than it does.
+        count = min(cpus, max(1, data.batch_size * workload.hidden // BLOCK))
+        limit_blas(1 if count > 1 else cpus)
+        self._batches, self._rate = len(data), np.float32(workload.learning_rate / data.batch_size)
+        self._d_hidden = np.empty((data.batch_size, workload.hidden), np.float32)
+        self._shares = [Share(index, count, workload, data, self._d_hidden) for index in range(count)]
+        self._barrier, self._pool = Barrier(count), ThreadPoolExecutor(count)
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
-        self._params = Params(*(value.copy() for value in params))
+        self._params = tuple(value.copy() for value in params)
 
-    def _step(self, k: int) -> np.float32:
+    def _step(self, share: Share, k: int) -> np.float32:
         w1, b1, w2, b2 = self._params
-        d_w1, d_b1, d_w2, d_b2 = self._gradients
-        x, y = self._images[k], self._labels[k]
-        hidden, d_hidden, logits, exp = self._hidden, self._d_hidden, self._logits, self._exp
-        peak, total, true = self._peak, self._total, self._true
+        x, y = share.images[k], share.labels[k]
+        hidden, d_hidden, logits, exp = share.hidden, share.d_hidden, share.logits, share.exp
+        peak, total, true = share.peak, share.total, share.true
 
         np.matmul(x, w1, out=hidden)
-        for block, _ in self._blocks:
+        for block, _ in share.blocks:
             np.add(block, b1, out=block)
             np.tanh(block, out=block)
         np.matmul(hidden, w2, out=logits)
@@ -74,28 +96,46 @@ class NumpyTunedTrainer(Trainer):
         np.exp(logits, out=exp)
         np.sum(exp, axis=1, keepdims=True, out=total)
         np.take(logits, y, out=true, mode="clip")  # the default mode would buffer its output
-        loss = (np.log(total, out=peak).sum() - true.sum()) / len(true)
+        loss: np.float32 = np.log(total, out=peak).sum() - true.sum()
 
         d_logits = np.divide(exp, total, out=exp)
         d_logits.reshape(-1)[y] -= 1
         np.multiply(d_logits, self._rate, out=d_logits)  # every gradient is linear in it: this scales all four updates
         np.matmul(d_logits, w2.T, out=d_hidden)
-        np.matmul(hidden.T, d_logits, out=d_w2)  # before the next lines, which need hidden's memory
-        for block, d_block in self._blocks:
+        np.matmul(hidden.T, d_logits, out=share.d_w2)  # before the next lines, which need hidden's memory
+        for block, d_block in share.blocks:
             np.multiply(block, block, out=block)
             np.subtract(1, block, out=block)
             np.multiply(d_block, block, out=d_block)
+        np.sum(d_hidden, axis=0, out=share.d_b1)
+        np.sum(d_logits, axis=0, out=share.d_b2)
 
-        np.subtract(w1, np.matmul(x.T, d_hidden, out=d_w1), out=w1)
-        np.subtract(b1, d_hidden.sum(axis=0, out=d_b1), out=b1)
-        np.subtract(w2, d_w2, out=w2)
-        np.subtract(b2, d_logits.sum(axis=0, out=d_b2), out=b2)
-        return np.float32(loss)
+        self._barrier.wait()  # until every row of d_hidden is there, and nobody needs the old weights any more
+        own = w1[share.inputs]
+        np.subtract(own, np.matmul(share.columns[k], self._d_hidden, out=share.d_w1), out=own)
+        if share is self._shares[0]:
+            for each in self._shares:
+                np.subtract(b1, each.d_b1, out=b1)
+                np.subtract(w2, each.d_w2, out=w2)
+                np.subtract(b2, each.d_b2, out=b2)
+        self._barrier.wait()  # until the new weights are there
+        return loss
 
-    def run(self, steps: int) -> Float32:
-        """Do ``steps`` updates; numpy has finished each call when it returns."""
-        return np.array([self._step(step % len(self._images)) for step in range(steps)], np.float32)
+    def _train(self, steps: int, first: int, share: Share) -> Float32:
+        try:
+            return np.array(
+                [self._step(share, step % self._batches) for step in range(first, first + steps)], np.float32
+            )
+        except BaseException:
+            self._barrier.abort()  # or the others would wait for this thread for ever
+            raise
+
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates; every thread has returned then."""
+        losses: Float32 = np.sum(list(self._pool.map(partial(self._train, steps, first), self._shares)), axis=0)
+        losses /= np.float32(len(self._d_hidden))
+        return losses
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.copy() for value in self._params))
+        return tuple(value.copy() for value in self._params)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.pytensor_mlp import pt, pytensor  # with its settings
+from impls.pytensor_mlp import pt, pytensor, step  # with its settings
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -26,43 +26,29 @@ class PytensorJaxTrainer(Trainer):
         # jax's own arrays, made once: a numpy array would be copied at each call.
         self._images = [jax.device_put(data.images[k * rows : (k + 1) * rows]) for k in range(len(data))]
         self._labels = [jax.device_put(data.labels[k * rows : (k + 1) * rows]) for k in range(len(data))]
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
-        self._params = [pytensor.shared(np.zeros(size, np.float32)) for size in sizes]
-        w1, b1, w2, b2 = self._params
+        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
 
         # Inputs, because the backend refuses a slice whose ends are variables.
         x = pt.tensor("x", dtype="float32", shape=(rows, workload.inputs))
         y = pt.tensor("y", dtype="int32", shape=(rows,))
-        hidden = pt.tanh(pt.dot(x, w1) + b1)
-        logits = pt.dot(hidden, w2) + b2
-        cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(rows), y])
-        rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
-        gradients = pytensor.grad(cost, self._params)
-        self._step = pytensor.function(
-            [x, y],
-            cost,
-            updates=[(p, p - rate * g) for p, g in zip(self._params, gradients, strict=True)],
-            mode="JAX",
-            trust_input=True,
-        )
+        cost, updates = step(self._params, x, y, workload)
+        self._step = pytensor.function([x, y], cost, updates=updates, mode="JAX", trust_input=True)
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
         for own, given in zip(self._params, params, strict=True):
             own.set_value(jax.numpy.array(given), borrow=True)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the last of them."""
         batches = len(self._images)
-        losses = [self._step(self._images[step % batches], self._labels[step % batches]) for step in range(steps)]
+        losses = [
+            self._step(self._images[step % batches], self._labels[step % batches])
+            for step in range(first, first + steps)
+        ]
         jax.block_until_ready([value.get_value(borrow=True) for value in self._params])
         return np.array(jax.device_get(losses), np.float32)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value.get_value(borrow=True)) for value in self._params))
+        return tuple(np.array(value.get_value(borrow=True)) for value in self._params)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
 
@@ -18,8 +20,52 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, ("floatX=float32", os.envir
 
 import pytensor  # after its settings
 import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
 
-__all__ = ["PytensorTrainer", "pt", "pytensor"]  # the tuned lane takes pytensor from here, with its settings
+__all__ = ["PytensorTrainer", "pt", "pytensor", "step"]  # the tuned lane takes pytensor from here, with its settings
+
+
+def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # PyTensor has no types
+    """Return z, or ``leak`` z where it is negative, in the book's form: the slope at 0 is the mean of both."""
+    one = np.float32(1)  # an int would make it float64
+    return ((one + leak) * z + (one - leak) * abs(z)) / 2
+
+
+def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401
+    """Return the largest unit of each group; equal largest ones share the gradient, of which max gives each all."""
+    units = z.reshape((workload.batch_size, workload.hidden, workload.n_pool))
+    largest = pt.eq(units, units.max(axis=2, keepdims=True)).astype("float32")
+    return (units * disconnected_grad(largest / largest.sum(axis=2, keepdims=True))).sum(axis=2)
+
+
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "tanh": lambda z, workload: pt.tanh(z),
+    "sigmoid": lambda z, workload: pt.sigmoid(z),
+    "hard_sigmoid": lambda z, workload: pt.clip(z + np.float32(0.5), np.float32(0), np.float32(1)),
+    "hard_tanh": lambda z, workload: pt.clip(z, np.float32(-1), np.float32(1)),
+    "relu": lambda z, workload: leaky(z, np.float32(0)),
+    "leaky_relu": lambda z, workload: leaky(z, np.float32(workload.leak)),
+    "prelu": lambda z, workload, leak: leaky(z, leak),
+    "maxout": maxout,
+}
+
+
+def hidden_layer(workload: Workload, x: Any, *first: Any) -> Any:  # noqa: ANN401
+    """Return the graph of the hidden layer's output; a linear model has no such layer."""
+    if workload.model == "linear":
+        return x
+    w1, b1, *leak = first
+    return ACTIVATIONS[workload.activation](pt.dot(x, w1) + b1, workload, *leak)
+
+
+def step(params: list[Any], x: Any, y: Any, workload: Workload) -> tuple[Any, list[tuple[Any, Any]]]:  # noqa: ANN401
+    """Return the graphs of the loss of the minibatch ``x`` (batch, inputs), ``y`` (batch,), and of each update."""
+    *first, w2, b2 = params
+    hidden = hidden_layer(workload, x, *first)
+    logits = pt.dot(hidden, w2) + b2
+    cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(workload.batch_size), y])
+    rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
+    return cost, [(p, p - rate * g) for p, g in zip(params, pytensor.grad(cost, params), strict=True)]
 
 
 @final
@@ -32,37 +78,22 @@ class PytensorTrainer(Trainer):
         self._batches = len(data)
         images = pytensor.shared(data.images, borrow=True)
         labels = pytensor.shared(data.labels, borrow=True)
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
         # Of a fixed shape and no other: a width of 1 must not be taken for a dimension to broadcast.
-        self._params = [pytensor.shared(np.zeros(size, np.float32)) for size in sizes]
-        w1, b1, w2, b2 = self._params
-
+        self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
         k = pt.lscalar("k")
         rows = slice(k * data.batch_size, (k + 1) * data.batch_size)
-        x, y = images[rows], labels[rows]
-        hidden = pt.tanh(pt.dot(x, w1) + b1)
-        logits = pt.dot(hidden, w2) + b2
-        cost = -pt.mean(pt.special.log_softmax(logits, axis=1)[pt.arange(data.batch_size), y])
-        rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
-        gradients = pytensor.grad(cost, self._params)
-        self._step = pytensor.function(
-            [k], cost, updates=[(p, p - rate * g) for p, g in zip(self._params, gradients, strict=True)], mode="NUMBA"
-        )
+        cost, updates = step(self._params, images[rows], labels[rows], workload)
+        self._step = pytensor.function([k], cost, updates=updates, mode="NUMBA")
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
         for own, given in zip(self._params, params, strict=True):
             own.set_value(given)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; numba's code has finished each call when it returns."""
-        return np.array([self._step(step % self._batches) for step in range(steps)], np.float32)
+        return np.array([self._step(step % self._batches) for step in range(first, first + steps)], np.float32)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(np.array(value.get_value()) for value in self._params))
+        return tuple(np.array(value.get_value()) for value in self._params)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from impls.workload import Workload
+
 ENTRY_POINTS = "samenet.implementations"
 
 
@@ -36,6 +38,9 @@ class Implementation:
     an entry point of the group ``samenet.implementations``; the entry point names an ``Implementation``, and the module
     that holds it must not import the framework.
 
+    ``only`` names the values of the workload's fields that the implementation was written for, where it is not all of
+    them.
+
     Raises:
         ValueError: ``manifest`` has a key that no other has.
     """
@@ -48,6 +53,7 @@ class Implementation:
     needs: str = ""
     lane: str = "plain"
     manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
+    only: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Give every manifest the same keys, so that two of them can always be compared."""
@@ -58,6 +64,15 @@ class Implementation:
             )
         filled = {key: self.manifest.get(key, "not stated") for key in MANIFEST}
         object.__setattr__(self, "manifest", filled)  # the class is frozen
+
+    def unsupported(self, workload: Workload) -> str:
+        """Say why ``workload`` cannot be trained here, or return ""."""
+        reasons = (
+            f"unsupported: {self.name} is written out for {name} {value}"
+            for name, value in self.only.items()
+            if getattr(workload, name) != value
+        )
+        return next(reasons, "")
 
 
 NUMPY = (("numpy", "numpy"),)
@@ -87,7 +102,7 @@ _TORCH = {
     "accumulation": "float32",
 }
 _JAX = {
-    "blas": "XLA's own (Eigen)",
+    "blas": "XLA's own: YNNPACK forward, Eigen for the weights' gradients",
     "threads": "XLA's own, by affinity",
     "compile": "XLA, the step, at the first one",
     "fast_math": "XLA's default",
@@ -117,10 +132,23 @@ _THEANO = {
     "accumulation": "float32, the mean in float64",
 }
 
+# Gradients of a tuned lane that are written for one activation; the plain lanes have the others.
+_BY_HAND = {"model": "mlp", "activation": "tanh"}
+
 IMPLEMENTATIONS = (
     Implementation("numpy", "impls.numpy_mlp:NumpyTrainer", "numpy", NUMPY, manifest=_NUMPY),
     Implementation(
-        "numpy-tuned", "impls.numpy_tuned_mlp:NumpyTunedTrainer", "numpy", NUMPY, lane="tuned", manifest=_NUMPY
+        "numpy-tuned",
+        "impls.numpy_tuned_mlp:NumpyTunedTrainer",
+        "numpy",
+        NUMPY,
+        lane="tuned",
+        manifest=_NUMPY
+        | {
+            "threads": "Python's, each with its rows of the minibatch and a BLAS of one thread; small networks: one",
+            "loop": "Python, in each thread",
+        },
+        only=_BY_HAND,
     ),
     Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, manifest=_TORCH),
     Implementation(
@@ -130,11 +158,7 @@ IMPLEMENTATIONS = (
         TORCH,
         needs="a C++ compiler",
         lane="tuned",
-        manifest=_TORCH
-        | {
-            "compile": "inductor (C++), the step and its update, at the first one",
-            "accumulation": "float32, the mean in float64",
-        },
+        manifest=_TORCH | {"compile": "inductor (C++), the step and its update, at the first one"},
     ),
     Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, manifest=_JAX),
     Implementation(
@@ -171,7 +195,9 @@ IMPLEMENTATIONS = (
             "fast_math": "yes, -ffast-math, for glibc's vector tanhf",
             "loop": "Theano's virtual machine, up to 1,024 steps a call",
             "loss": "fused, crossentropy_softmax_1hot",
+            "accumulation": "float32",
         },
+        only=_BY_HAND,
     ),
     Implementation("pytensor", "impls.pytensor_mlp:PytensorTrainer", "pytensor", PYTENSOR, manifest=_PYTENSOR),
     Implementation(

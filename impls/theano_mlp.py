@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import scipy
@@ -12,6 +12,8 @@ import scipy
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
 
@@ -34,8 +36,59 @@ os.environ["THEANO_FLAGS"] = ",".join(
 
 import theano  # noqa: E402  # after its settings
 import theano.tensor as T  # noqa: E402, N812  # the name that all of Theano's documentation uses
+from theano.gradient import disconnected_grad  # noqa: E402
 
-__all__ = ["T", "TheanoTrainer", "theano"]  # the tuned lane takes Theano from here, with its settings
+__all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane takes Theano from here, with its settings
+
+
+def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano has no types
+    """Return ``theano.function(*arguments, **options)`` if it is what Theano is known for.
+
+    Raises:
+        RuntimeError: there is no C++ compiler, or the matrix products would not go to BLAS.
+    """
+    if not theano.config.cxx:
+        raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
+    function = theano.function(*arguments, **options)
+    nodes = {type(node.op).__name__ for node in function.maker.fgraph.apply_nodes}
+    if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
+        raise RuntimeError(
+            f"theano is linked to no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS"
+        )
+    return function
+
+
+def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # Theano has no types
+    """Return z, or ``leak`` z where it is negative, in the book's form: the slope at 0 is the mean of both."""
+    one = np.float32(1)  # an int would make it float64
+    return ((one + leak) * z + (one - leak) * abs(z)) / 2
+
+
+def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401
+    """Return the largest unit of each group; equal largest ones share the gradient, of which max gives each all."""
+    units = z.reshape((workload.batch_size, workload.hidden, workload.n_pool))
+    largest = T.eq(units, units.max(axis=2, keepdims=True)).astype("float32")
+    return (units * disconnected_grad(largest / largest.sum(axis=2, keepdims=True))).sum(axis=2)
+
+
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "tanh": lambda z, workload: T.tanh(z),
+    "sigmoid": lambda z, workload: T.nnet.sigmoid(z),
+    "hard_sigmoid": lambda z, workload: T.clip(z + np.float32(0.5), np.float32(0), np.float32(1)),
+    "hard_tanh": lambda z, workload: T.clip(z, np.float32(-1), np.float32(1)),
+    "relu": lambda z, workload: leaky(z, np.float32(0)),
+    "leaky_relu": lambda z, workload: leaky(z, np.float32(workload.leak)),
+    "prelu": lambda z, workload, leak: leaky(z, leak),
+    "maxout": maxout,
+}
+
+
+def hidden_layer(workload: Workload, x: Any, *first: Any) -> Any:  # noqa: ANN401
+    """Return the graph of the hidden layer's output; a linear model has no such layer."""
+    if workload.model == "linear":
+        return x
+    w1, b1, *leak = first
+    return ACTIVATIONS[workload.activation](T.dot(x, w1) + b1, workload, *leak)
 
 
 @final
@@ -43,53 +96,36 @@ class TheanoTrainer(Trainer):
     """What the book's readers write."""
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Build the graph over shared variables and compile it; ``device`` can only be the CPU.
-
-        Raises:
-            RuntimeError: there is no C++ compiler, or the matrix products would not go to BLAS.
-        """
+        """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
         del device
-        if not theano.config.cxx:
-            raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
         self._batches = len(data)
         images = theano.shared(data.images, borrow=True)
         labels = theano.shared(data.labels, borrow=True)
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
-        self._params = [theano.shared(np.zeros(size, np.float32)) for size in sizes]
-        w1, b1, w2, b2 = self._params
+        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
+        *first, w2, b2 = self._params
 
         k, x, y = T.lscalar("k"), T.matrix("x"), T.ivector("y")
-        hidden = T.tanh(T.dot(x, w1) + b1)
+        hidden = hidden_layer(workload, x, *first)
         probabilities = T.nnet.softmax(T.dot(hidden, w2) + b2)
         cost = -T.mean(T.log(probabilities)[T.arange(y.shape[0]), y])
         rate = np.float32(workload.learning_rate)  # a Python float would make the update float64
         rows = slice(k * data.batch_size, (k + 1) * data.batch_size)
-        self._step = theano.function(
+        self._step = compiled(
             [k],
             cost,
             updates=[(p, p - rate * g) for p, g in zip(self._params, T.grad(cost, self._params), strict=True)],
             givens={x: images[rows], y: labels[rows]},
         )
-        nodes = {type(node.op).__name__ for node in self._step.maker.fgraph.apply_nodes}
-        if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
-            raise RuntimeError(
-                f"theano is linked to no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS"
-            )
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
         for own, given in zip(self._params, params, strict=True):
             own.set_value(given)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; Theano's C code has finished each call when it returns."""
-        return np.array([self._step(step % self._batches) for step in range(steps)], np.float32)
+        return np.array([self._step(step % self._batches) for step in range(first, first + steps)], np.float32)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.get_value() for value in self._params))
+        return tuple(value.get_value() for value in self._params)

@@ -14,7 +14,7 @@ os.environ["THEANO_FLAGS"] = ",".join(
 import numpy as np  # after the settings
 
 from impls.interface import Batches, Params, Trainer
-from impls.theano_mlp import T, theano  # linked to a BLAS there
+from impls.theano_mlp import T, compiled, theano  # linked to a BLAS there
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -28,23 +28,11 @@ class TheanoTunedTrainer(Trainer):
     """What Theano's experts write: its virtual machine goes from step to step in C."""
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Build the graph over shared variables and compile it; ``device`` can only be the CPU.
-
-        Raises:
-            RuntimeError: there is no C++ compiler.
-        """
+        """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
         del device
-        if not theano.config.cxx:
-            raise RuntimeError("theano found no C++ compiler and would run in Python; install g++")
         rows = data.batch_size
         images, labels = theano.shared(data.images, borrow=True), theano.shared(data.labels, borrow=True)
-        sizes = (
-            (workload.inputs, workload.hidden),
-            workload.hidden,
-            (workload.hidden, workload.classes),
-            workload.classes,
-        )
-        self._params = [theano.shared(np.zeros(size, np.float32)) for size in sizes]
+        self._params = [theano.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
         self._count = theano.shared(np.int64(0))
         self._losses = theano.shared(np.zeros(CHUNK, np.float32))
         w1, b1, w2, b2 = self._params
@@ -55,8 +43,8 @@ class TheanoTunedTrainer(Trainer):
         activity = gemm(T.alloc(b1, rows, workload.hidden), one, x, w1, one)
         hidden = T.tanh(activity)
         logits = gemm(T.alloc(b2, rows, workload.classes), one, hidden, w2, one)
-        # The mean stays in float64, Theano's default: 600 float32 additions in a row lose what parity asks for.
-        cost = T.mean(T.nnet.crossentropy_softmax_1hot(logits, y)[0])
+        # Theano's default would add in float64.
+        cost = T.mean(T.nnet.crossentropy_softmax_1hot(logits, y)[0], dtype="float32", acc_dtype="float32")
 
         d_logits = T.grad(cost, logits)
         d_hidden = T.dot(d_logits, w2.T) * (one - T.sqr(hidden))
@@ -69,23 +57,23 @@ class TheanoTunedTrainer(Trainer):
             (self._losses, T.set_subtensor(self._losses[self._count % CHUNK], cost)),
             (self._count, self._count + 1),
         ]
-        self._step = theano.function([], [], updates=updates)
+        self._step = compiled([], [], updates=updates)
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
         for own, given in zip(self._params, params, strict=True):
             own.set_value(given)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; Theano's C code has finished each call when it returns."""
-        self._count.set_value(np.int64(0))
         losses = []
-        for first in range(0, steps, CHUNK):
-            count = min(CHUNK, steps - first)
+        for done in range(0, steps, CHUNK):
+            self._count.set_value(np.int64(first + done))
+            count = min(CHUNK, steps - done)
             self._step.fn(n_calls=count)
-            losses.append(self._losses.get_value()[:count])
+            losses.append(np.roll(self._losses.get_value(), -(first + done))[:count])
         return np.concatenate(losses)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.get_value() for value in self._params))
+        return tuple(value.get_value() for value in self._params)

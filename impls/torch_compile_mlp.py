@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from impls.interface import Batches, Params, Trainer
+from impls.torch_mlp import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
 
 
-def cost(params: tuple[torch.Tensor, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of the minibatch ``x`` (batch, inputs) with labels ``y`` (batch,)."""
-    w1, b1, w2, b2 = params
-    hidden = torch.tanh(x @ w1 + b1)
-    logits = hidden @ w2 + b2
-    # The mean in float64: inductor adds in a row, and 600 float32 additions in a row lose what parity asks for.
-    return torch.nn.functional.cross_entropy(logits, y, reduction="none").double().mean().float()
+def cost_function(workload: Workload) -> Callable[..., torch.Tensor]:
+    """Return the mean cross-entropy as a function of the weights and of a minibatch, (batch, inputs) and (batch,)."""
+    activate = ACTIVATIONS[workload.activation]
+
+    def layer(x: torch.Tensor, w1: torch.Tensor, b1: torch.Tensor, *leak: torch.Tensor) -> torch.Tensor:
+        return activate(x @ w1 + b1, workload, *leak)
+
+    hidden_layer = layer if workload.model == "mlp" else lambda x: x
+
+    def cost(params: tuple[torch.Tensor, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        *first, w2, b2 = params
+        hidden = hidden_layer(x, *first)
+        logits = hidden @ w2 + b2
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    return cost
 
 
 @final
@@ -33,13 +45,9 @@ class TorchCompileTrainer(Trainer):
         self._device = torch.device(device)
         self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
         self._labels = torch.from_numpy(data.labels).long().to(self._device).split(data.batch_size)
-        sizes = (
-            (workload.inputs, workload.hidden),
-            (workload.hidden,),
-            (workload.hidden, workload.classes),
-            (workload.classes,),
-        )
-        self._params = tuple(torch.zeros(size, device=self._device) for size in sizes)
+        self._params = tuple(torch.zeros(shape, device=self._device) for shape in workload.shapes.values())
+
+        cost = cost_function(workload)
 
         def step(params: tuple[torch.Tensor, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             gradients, loss = torch.func.grad_and_value(cost)(params, x, y)
@@ -59,12 +67,12 @@ class TorchCompileTrainer(Trainer):
             own.copy_(torch.from_numpy(given))
 
     @torch.no_grad()
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
         batches = len(self._images)
         losses = [
             self._step(self._params, self._images[step % batches], self._labels[step % batches])
-            for step in range(steps)
+            for step in range(first, first + steps)
         ]
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
@@ -73,4 +81,4 @@ class TorchCompileTrainer(Trainer):
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.cpu().numpy().copy() for value in self._params))
+        return tuple(value.cpu().numpy().copy() for value in self._params)

@@ -29,15 +29,16 @@ class TorchMatmul(Trainer):
 
     def load(self, params: Params) -> None:
         """Put the weights on the device, and make room for what would be their gradients."""
-        self._biases = params.b1, params.b2
-        self._w1, self._w2 = (torch.tensor(value, device=self._device) for value in (params.w1, params.w2))
+        w1, b1, w2, b2 = params
+        self._biases = b1, b2
+        self._w1, self._w2 = (torch.tensor(value, device=self._device) for value in (w1, w2))
         self._d_w1, self._d_w2 = torch.empty_like(self._w1), torch.empty_like(self._w2)
 
     @torch.no_grad()
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do the products of ``steps`` steps, then wait for the device; the losses are zero, since there are none."""
         hidden, logits, d_hidden = self._hidden, self._logits, self._d_hidden
-        for step in range(steps):
+        for step in range(first, first + steps):
             x = self._images[step % len(self._images)]
             torch.mm(x, self._w1, out=hidden)
             torch.mm(hidden, self._w2, out=logits)
@@ -50,6 +51,4 @@ class TorchMatmul(Trainer):
 
     def params(self) -> Params:
         """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
-        return Params(
-            self._d_w1.cpu().numpy().copy(), self._biases[0], self._d_w2.cpu().numpy().copy(), self._biases[1]
-        )
+        return self._d_w1.cpu().numpy().copy(), self._biases[0], self._d_w2.cpu().numpy().copy(), self._biases[1]

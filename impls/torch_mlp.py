@@ -10,8 +10,43 @@ from torch import nn
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Float32
     from impls.workload import Workload
+
+
+def leaky(z: torch.Tensor, leak: float | torch.Tensor) -> torch.Tensor:
+    """Return z, or ``leak`` z where it is negative, in the book's form: the slope at 0 is the mean of both."""
+    return ((1 + leak) * z + (1 - leak) * z.abs()) / 2
+
+
+ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
+    "tanh": lambda z, workload: torch.tanh(z),
+    "sigmoid": lambda z, workload: torch.sigmoid(z),
+    "hard_sigmoid": lambda z, workload: (z + 0.5).clamp(0, 1),
+    "hard_tanh": lambda z, workload: z.clamp(-1, 1),
+    "relu": lambda z, workload: leaky(z, 0),
+    "leaky_relu": lambda z, workload: leaky(z, workload.leak),
+    "prelu": lambda z, workload, leak: leaky(z, leak),
+    "maxout": lambda z, workload: z.unflatten(1, (-1, workload.n_pool)).amax(2),  # equal largest units share
+}
+
+
+@final
+class Activation(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
+    """An entry of the table as a module, with what prelu learns."""
+
+    def __init__(self, workload: Workload) -> None:
+        """Make the parameters that only this activation has."""
+        super().__init__()
+        self._workload, self._function = workload, ACTIVATIONS[workload.activation]
+        learned = [workload.shapes["leak"]] if "leak" in workload.shapes else []
+        self._learned = nn.ParameterList(torch.zeros(shape) for shape in learned)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the hidden layer's output, (batch, hidden)."""
+        return self._function(z, self._workload, *self._learned)
 
 
 @final
@@ -24,11 +59,9 @@ class TorchTrainer(Trainer):
         self._device = torch.device(device)
         self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
         self._labels = torch.from_numpy(data.labels).long().to(self._device).split(data.batch_size)
-        self._model = nn.Sequential(
-            nn.Linear(workload.inputs, workload.hidden),
-            nn.Tanh(),
-            nn.Linear(workload.hidden, workload.classes),
-        ).to(self._device)
+        shapes = workload.shapes
+        hidden = [nn.Linear(*shapes["w1"]), Activation(workload)] if workload.model == "mlp" else []
+        self._model = nn.Sequential(*hidden, nn.Linear(*shapes["w2"])).to(self._device)
         self._cost = nn.CrossEntropyLoss()
         self._optimizer = torch.optim.SGD(self._model.parameters(), lr=workload.learning_rate)
 
@@ -45,14 +78,17 @@ class TorchTrainer(Trainer):
         self._optimizer.step()
         return loss.detach()
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
-        losses = [self._step(step % len(self._images)) for step in range(steps)]
+        # In one tensor: a small one kept from each step would lie between the blocks that steps free, and split them.
+        losses = torch.empty(steps, device=self._device)
+        for step in range(steps):
+            losses[step] = self._step((first + step) % len(self._images))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        host: Float32 = torch.stack(losses).cpu().numpy()
+        host: Float32 = losses.cpu().numpy()
         return host
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return Params(*(value.detach().cpu().numpy().T.copy() for value in self._model.parameters()))
+        return tuple(value.detach().cpu().numpy().T.copy() for value in self._model.parameters())

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from reports import changes, page, plots, tables
+from reports import changes, chapter, page, plots, tables
 from reports.load import StorageError
 from reports.markdown import alignment, inert, markdown_table
 from reports.terms import TERMS
@@ -72,8 +70,9 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
         StorageError: no group has a valid case of that name.
     """
     # One size of many says little by itself: the scaling pictures put them together.
-    compared = [group for group in storage.groups if group.conditions.protocol != "scaling"]
-    chosen = (compared or list(storage.groups))[:SECTIONS]
+    compared = [group for group in storage.groups if group.conditions.protocol not in {"scaling", "epochs"}]
+    trained = [group.newest.cases for group in storage.groups if group.conditions.protocol == "epochs"]
+    chosen = (compared or [group for group in storage.groups if group.conditions.protocol == "scaling"])[:SECTIONS]
     known = {case.case for group in chosen for case in tables.valid_cases(group.newest.cases)}
     if baseline and baseline not in known:
         raise StorageError(
@@ -82,6 +81,10 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
     ordered = [*chosen, *(group for group in storage.groups if group not in chosen)]
     found = changes.of_groups(compared)
     sections = tuple(assemble_section(number, group, baseline, found) for number, group in enumerate(chosen, 1))
+    if trained:
+        title = "The book's chapter, trained to its end"
+        told = (chapter.table(trained), tables.manifest(trained[0]))
+        sections += (Section("chapter", title, chapter.verdict(trained), told, tuple(chapter.pictures(trained))),)
     files = {part.path for group in storage.groups for part in group.parts}
     summary = f"Saved runs: {len(files):,}; groups of runs that may be compared: {len(storage.groups):,}."
     if len(compared) > len(chosen):

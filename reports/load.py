@@ -43,6 +43,16 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """Of a training in epochs: how long it was, when it reached the target, and how often it was taken up again."""
+
+    epochs: int
+    target_error_percent: float
+    target_seconds: float | None
+    resumed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """What a run has saved of one case; a valid one has its seconds: the median round and its interval."""
 
@@ -69,6 +79,7 @@ class Case:
     seconds: Measured | None = None
     efficiency: Measured | None = None
     manifest: Text = field(default_factory=dict)
+    training: Training | None = None
 
     def __post_init__(self) -> None:
         """Refuse figures that are none, and a valid case without its own.

@@ -416,7 +416,7 @@ def as_rich(table: Table, *, drop: Sequence[str] = ()) -> RichTable:
     It is as wide as it needs to be, since a wrapped figure misleads.
     """
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    frame = table.frame.drop(columns=list(drop))
+    frame = table.frame.drop(columns=list(drop), errors="ignore")
     for place, column in enumerate(frame.columns):
         shown.add_column(Text(column), no_wrap=True, style="" if place else "bold")
     for number, row in enumerate(frame.itertuples(index=False)):

@@ -57,6 +57,25 @@ def record(
     return case.as_dict() | about | more
 
 
+def training(name: str = "numpy", seconds: float = 600.0, *, epochs: int = 1000, **more: Any) -> dict[str, Any]:
+    """Return the record of a training in epochs, in the book's settings; ``more`` replaces its fields."""
+    updates = 83 * epochs
+    described = more.pop("workload", Workload(init="book"))
+    about = {"epochs": epochs, "target_error_percent": 2.7, "target_seconds": 0.99 * seconds, "resumed": 1}
+    own: dict[str, Any] = {
+        "protocol": "epochs",
+        "iterations": updates,
+        "training": about | {"weights_sha256": "0" * 64},
+        "seconds": {"value": seconds, "low": None, "high": None},
+        "error_rates": {"train": 2.0, "validation": 2.7, "test": 2.99},
+        "curve": [
+            {"updates": updates // 2, "seconds": seconds / 2, "error_percent": 4.0},
+            {"updates": updates, "seconds": seconds, "error_percent": 2.7},
+        ],
+    }
+    return record(name, workload=described, **(own | more))
+
+
 def failed(name: str, reason: str = "it crashed", **more: Any) -> dict[str, Any]:
     """Return the record of a case that has not earned its number."""
     return record(name, state=str(State.FAILED), reason=reason, **more) | {"seconds": None, "efficiency": None}

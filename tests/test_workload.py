@@ -14,7 +14,9 @@ from impls.workload import Workload, WorkloadError, initial_params, parse_overri
 def test_every_field_changes_the_fingerprint() -> None:
     """Two workloads that differ in anything are never taken for one."""
     changed: dict[str, Any] = {
-        "activation": None,
+        "activation": "relu",
+        "model": "linear",
+        "leak": 0.5,
         "precision": None,
         "init": "book",
         "data": "another",
@@ -36,7 +38,7 @@ def test_overrides_change_the_named_fields_only() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("hiden=100", "write field=value with one of: hidden"),
+        ("hiden=100", "write field=value with one of: model"),
         ("hidden", "no workload field in 'hidden'"),
         ("hidden=many", "it must be a whole number"),
         ("hidden=1.5", "it must be a whole number"),
@@ -45,8 +47,11 @@ def test_overrides_change_the_named_fields_only() -> None:
         ("learning_rate=nan", "positive, finite"),
         ("learning_rate=-1", "positive, finite"),
         ("learning_rate=fast", "it must be a number"),
-        ("init=zeros", "choose one of: glorot, book"),
-        ("activation=relu", "choose one of: tanh"),
+        ("init=ones", "choose one of: glorot, glorot_normal, book, zeros"),
+        ("activation=gelu", "choose one of: tanh, sigmoid"),
+        ("model=cnn", "choose one of: mlp, linear"),
+        ("n_pool=0", "it must be 1 or more"),
+        ("leak=1", "less than 1"),
         ("precision=float16", "choose one of: float32"),
         ("seed=-1", "0 or more"),
         ("data=abc", "no workload field"),
@@ -61,26 +66,27 @@ def test_what_cannot_be_trained_is_refused_with_a_remedy(text: str, complaint: s
 def test_initial_weights_are_glorots() -> None:
     """Both matrices fill ±sqrt(6 / (fan_in + fan_out)), whose variance is 2 / (fan_in + fan_out); biases are zero."""
     params = initial_params(Workload())
-    for matrix in (params.w1, params.w2):
+    w1, b1, w2, b2 = params
+    for matrix in (w1, w2):
         limit = np.sqrt(6 / sum(matrix.shape))
         assert 0.99 * limit < np.abs(matrix).max() <= limit
         # The variance of n uniform draws has a relative standard deviation of sqrt(0.8 / n): five of them.
         assert matrix.var() == pytest.approx(2 / sum(matrix.shape), rel=5 * np.sqrt(0.8 / matrix.size))
-    assert not params.b1.any()
-    assert not params.b2.any()
+    assert not b1.any()
+    assert not b2.any()
     assert {value.dtype for value in params} == {np.dtype(np.float32)}
 
 
 def test_the_books_initialisation_leaves_the_second_matrix_zero() -> None:
     """``book`` differs from ``glorot`` in w2 and in nothing else."""
     book, glorot = initial_params(Workload(init="book")), initial_params(Workload())
-    assert not book.w2.any()
-    np.testing.assert_array_equal(book.w1, glorot.w1)
+    assert not book[2].any()
+    np.testing.assert_array_equal(book[0], glorot[0])
 
 
 def test_the_seed_decides_the_weights() -> None:
     """The same seed gives the same weights, another seed others."""
-    same, again, other = (initial_params(Workload(seed=seed)).w1 for seed in (1, 1, 2))
+    same, again, other = (initial_params(Workload(seed=seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(same, again)
     assert (same != other).any()
 

@@ -27,9 +27,9 @@ class _Sound(Trainer):
     def load(self, params: Params) -> None:
         self._inner.load(params)
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         self._runs += 1
-        return self._inner.run(steps)
+        return self._inner.run(steps, first)
 
     def params(self) -> Params:
         return self._inner.params()
@@ -38,40 +38,40 @@ class _Sound(Trainer):
 class Crashing(_Sound):
     """Is killed, as the kernel does where memory runs out, in the middle of its third timed round."""
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Train, or die."""
         if self._runs == 4:  # the first step, the parity run and two rounds came before
-            super().run(steps // 2)
+            super().run(steps // 2, first)
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(steps)
+        return super().run(steps, first)
 
 
 class Hanging(_Sound):
     """Never returns from its first timed round."""
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Train, or hang."""
         while self._runs == 2:
             time.sleep(1)
-        return super().run(steps)
+        return super().run(steps, first)
 
 
 class Talkative(_Sound):
     """Prints to standard output, which must not reach the harness's channel."""
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Train and talk."""
         print("hello", flush=True)  # noqa: T201
         os.write(1, b"from C as well\n")
-        return super().run(steps)
+        return super().run(steps, first)
 
 
 class Diverging(_Sound):
     """Returns a loss that is not a number."""
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Train and spoil the last loss."""
-        losses = super().run(steps)
+        losses = super().run(steps, first)
         losses[-1] = np.nan
         return losses
 
@@ -82,29 +82,30 @@ class Forgetful(_Sound):
     def load(self, params: Params) -> None:
         """Keep the bias."""
         super().load(params)
-        self._bias = params.b1.copy()
+        self._bias = params[1].copy()
 
     def params(self) -> Params:
         """Return the weights, the bias as it was."""
-        return super().params()._replace(b1=self._bias)
+        w1, _, w2, b2 = super().params()
+        return w1, self._bias, w2, b2
 
 
 class Slacking(_Sound):
     """Trains while it is looked at: any longer run than the one that parity sees ends at once."""
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Train a hundred steps at most, and repeat their losses."""
-        return np.resize(super().run(min(steps, 100)), steps)
+        return np.resize(super().run(min(steps, 100), first), steps)
 
 
 class Unfinished(_Sound):
     """Returns while half of the work is still under way, as a device does that nobody has waited for."""
 
-    def run(self, steps: int) -> Float32:
+    def run(self, steps: int, first: int = 0) -> Float32:
         """Train, and leave the rest of the steps to a thread."""
         losses = np.zeros(steps, np.float32)
-        losses[: steps // 2] = super().run(steps // 2)
-        threading.Thread(target=super().run, args=(steps - steps // 2,)).start()
+        losses[: steps // 2] = super().run(steps // 2, first)
+        threading.Thread(target=super().run, args=(steps - steps // 2, first + steps // 2)).start()
         return losses
 
 

@@ -1,0 +1,109 @@
+"""Every activation and both models are the same in every framework, whatever the sizes, kinks included."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.data import Split
+from bench.reference import Exact, Reference, train
+from impls.registry import IMPLEMENTATIONS
+from impls.workload import CHOICES, Workload, initial_params
+from tests.conftest import make_split
+
+if TYPE_CHECKING:
+    from bench.workers import Worker
+
+NETWORKS: list[dict[str, Any]] = [{"activation": name} for name in CHOICES["activation"]] + [{"model": "linear"}]
+KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
+
+
+@pytest.fixture
+def plain(worker: Worker) -> Worker:
+    """Return the worker of a framework's plain lane; numba compiles too long for a test of every network."""
+    if worker.case.implementation.lane != "plain" or worker.case.implementation.name == "pytensor":
+        pytest.skip("tests/test_parity.py has this lane")
+    return worker
+
+
+def assert_agreement(worker: Worker, workload: Workload) -> None:
+    """Train on images that have something to learn, and compare with the reference."""
+    split = make_split(max(100, 3 * workload.batch_size), workload.inputs, workload.classes)
+    initial = initial_params(workload)
+    reference = Reference(workload, split, initial)
+    worker.build(workload, split, initial)
+    losses = worker.run(reference.steps).losses
+    parity = reference.judge(losses, worker.params())
+    assert parity.verified, f"{workload}: {parity.sentence}"
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(network.values()))
+@settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    hidden=st.integers(1, 40),
+    batch_size=st.integers(1, 20),
+    n_pool=st.integers(2, 5),
+    init=st.sampled_from(["glorot", "glorot_normal", "book"]),
+    leak=st.floats(0, 0.875, width=32, allow_subnormal=False),
+)
+def test_every_network_agrees_with_the_reference(  # noqa: PLR0917  # hypothesis fills them in
+    plain: Worker, network: dict[str, Any], hidden: int, batch_size: int, n_pool: int, init: str, leak: float
+) -> None:
+    """Losses and weights are within float32's own rounding, with odd sizes and pools of 2 to 5."""
+    sizes = Workload(inputs=31, hidden=hidden, batch_size=batch_size, n_pool=n_pool, init=init, leak=leak)
+    assert_agreement(plain, replace(sizes, **network))
+
+
+@pytest.mark.parametrize("activation", CHOICES["activation"])
+def test_gradients_at_kinks_are_agreed(plain: Worker, activation: str) -> None:
+    """Blank images leave each unit at its bias, which is a kink: the slope there is the reference's."""
+    workload = Workload(inputs=4, hidden=5, classes=3, batch_size=2, activation=activation, learning_rate=0.5, n_pool=2)
+    blank = Split(np.zeros((4, 4), np.uint8), np.array([0, 1, 2, 1], np.uint8))
+    initial = list(initial_params(workload))
+    initial[1] = np.repeat(KINKS, len(initial[1]) // len(KINKS))
+    _, expected = train(workload, blank, tuple(initial), 1, Exact())
+    plain.build(workload, blank, tuple(initial))
+    plain.run(1)
+    for found, true in zip(plain.params(), expected, strict=True):
+        np.testing.assert_allclose(found, true, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", CHOICES["activation"])
+def test_the_slopes_of_the_reference_are_derivatives(activation: str) -> None:
+    """One step of the reference is that of central differences of its own loss, in float64."""
+    workload = Workload(inputs=4, hidden=3, classes=3, batch_size=5, activation=activation, n_pool=3, learning_rate=1.0)
+    split, initial = make_split(5, 4, 3), list(initial_params(workload))
+    initial[1] = np.linspace(-0.7, 0.9, len(initial[1]), dtype=np.float32)  # or a blank image would stand on a kink
+    _, updated = train(workload, split, tuple(initial), 1, Exact())
+    for index, weights in enumerate(initial):
+        for place in np.ndindex(weights.shape):
+            difference = 0.0
+            for sign in (1, -1):
+                moved = [value.astype(np.float64) for value in initial]
+                moved[index][place] += sign * 1e-6
+                difference += sign * train(workload, split, tuple(moved), 1, Exact())[0][0] / 2e-6
+            assert weights[place] - updated[index][place] == pytest.approx(difference, abs=1e-8)
+
+
+def test_zeros_learn_nothing_but_the_share_of_each_class() -> None:
+    """With tanh, no gradient reaches a weight that is zero: only the last bias moves."""
+    workload = Workload(hidden=5, batch_size=10, init="zeros")
+    _, (w1, b1, w2, b2) = train(workload, make_split(100), initial_params(workload), 20, Exact())
+    assert not w1.any()
+    assert not b1.any()
+    assert not w2.any()
+    assert b2.any()
+
+
+def test_a_lane_that_is_written_for_one_network_says_so() -> None:
+    """The reason names the lane, the field and the value that it has."""
+    lanes = {each.name: each for each in IMPLEMENTATIONS}
+    reason = lanes["numpy-tuned"].unsupported(Workload(activation="relu"))
+    assert reason == "unsupported: numpy-tuned is written out for activation tanh"
+    assert not lanes["numpy"].unsupported(Workload(activation="relu"))
+    assert not lanes["numpy-tuned"].unsupported(Workload())

@@ -166,7 +166,9 @@ def markdown_picture(name: str, picture: Picture) -> list[str]:
 def latex(name: str, table: Table) -> str:
     """Return a table for LaTeX; it wants the package booktabs."""
     sides = "".join(side[0] for side in alignment(table))
-    return table.frame.to_latex(index=False, escape=True, column_format=sides, caption=table.title, label=f"tab:{name}")
+    label = f"tab:{name}"
+    text = table.frame.to_latex(index=False, escape=True, column_format=sides, caption=table.title, label=label)
+    return text.replace("\\begin{table}\n", "\\begin{table}\n\\centering\n", 1)
 
 
 def write(report: Report, out: Path) -> Path:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from bench.conftest import Session, hand_over
+from bench.options import amount
 from impls.workload import Workload, parse_overrides
+from reports import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,32 +30,73 @@ def iterations(workload: Workload, wanted: int) -> int:
     return max(min(FEWEST, wanted), min(wanted, wanted * Workload().step_flops // workload.step_flops))
 
 
+class Scaling:
+    """One campaign for each size, with every selected case in it; a plugin that adds them up at the end."""
+
+    def __init__(self, config: pytest.Config, selected: dict[str, list[Case]]) -> None:
+        """Measure nothing yet."""
+        self._config, self._selected = config, selected
+        self.sessions: dict[str, Session] = {}
+
+    def record(self, size: str, case: Case) -> dict[str, Any]:
+        """Return the record of ``case`` at ``size``, which is measured at the first question."""
+        if size not in self.sessions:
+            option = self._config.option
+            given = option.workload, option.iterations
+            option.workload = ",".join(filter(None, (option.workload, size)))
+            option.iterations = iterations(parse_overrides(Workload(), option.workload), amount(option).iterations)
+            try:
+                session = Session(self._config)
+                session.prepare(self._selected[size], protocol="scaling")
+                session.measure()
+                self.sessions[size] = session
+            finally:
+                option.workload, option.iterations = given
+        return self.sessions[size].case_record(case)
+
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        """Add what the campaigns share; each case's own is in its ``extra_info``, and no bound belongs to all."""
+        parts: list[dict[str, Any]] = []
+        for session in self.sessions.values():
+            own: dict[str, Any] = {}
+            session.pytest_benchmark_update_json(own)
+            parts += own.values()
+        if not parts:
+            return
+        campaigns = [part["campaign"] for part in parts]
+        campaign = campaigns[0] | {"iterations": max(each["iterations"] for each in campaigns)}
+        campaign["interrupted"] = any(each["interrupted"] for each in campaigns)
+        for key in ("wall_seconds", "startup_seconds", "measured_seconds"):
+            campaign[key] = sum(each[key] for each in campaigns)
+        without = [case for part in parts for case in part["cases_without_number"]]
+        nothing = dict.fromkeys(("noise_floor", "against", "bound", "again"))
+        output_json["samenet"] = parts[0] | nothing | {"campaign": campaign, "cases_without_number": without}
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print each size's milliseconds of a step: one row a case."""
+        terminalreporter.section("milliseconds of a step")
+        rows: dict[str, dict[str, str]] = {}
+        for size, session in self.sessions.items():
+            for each in session.summary:
+                step = each["seconds"]["value"] / each["iterations"] if each["state"] == "valid" else None
+                rows.setdefault(each["case"], {"case": each["case"]})[size] = (
+                    f"{1e3 * step:.3g}" if step else each["state"]
+                )
+        frame = pd.DataFrame(list(rows.values())).fillna("")
+        terminalreporter.write_line(tables.as_text(tables.Table("scaling", "Scaling", frame)))
+
+
 @pytest.fixture(scope="session")
 def scaled(request: pytest.FixtureRequest) -> Callable[[str, Case], dict[str, Any]]:
-    """Return a function that runs one campaign for each size, with every selected case in it, and looks records up."""
-    config = request.config
+    """Return the function that looks records up, and measures a size before its first."""
     selected: dict[str, list[Case]] = {}
     for item in request.session.items:
         if isinstance(item, pytest.Function) and "size" in item.callspec.params:
             params: dict[str, Any] = dict(item.callspec.params)
             selected.setdefault(params["size"], []).append(params["case"])
-    sessions: dict[str, Session] = {}
-    wanted, given = config.option.iterations, config.option.workload
-
-    def record(size: str, case: Case) -> dict[str, Any]:
-        if size not in sessions:
-            described = ",".join(filter(None, (given, size)))
-            workload = parse_overrides(Workload(), described)
-            config.option.workload, config.option.iterations = described, iterations(workload, wanted)
-            try:
-                sessions[size] = Session(config)
-                sessions[size].prepare(selected[size], protocol="scaling")
-                sessions[size].measure()
-            finally:
-                config.option.workload, config.option.iterations = given, wanted
-        return sessions[size].case_record(case)
-
-    return record
+    scaling = Scaling(request.config, selected)
+    request.config.pluginmanager.register(scaling, "samenet-scaling")
+    return scaling.record
 
 
 @pytest.mark.parametrize("size", SIZES)

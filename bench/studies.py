@@ -50,7 +50,9 @@ class Plant(NamedTuple):
 
 PLANTS = {
     "numpy": Plant(
-        "impls/numpy_mlp.py", "        hidden = np.tanh(x @ w1 + b1)\n", "        np.tanh(x[:{rows}] @ w1 + b1)\n"
+        "impls/numpy_mlp.py",
+        "        hidden, backward = self._hidden_layer(x, *first)\n",
+        "        self._hidden_layer(x[:{rows}], *first)\n",
     ),
     "torch": Plant(
         "impls/torch_mlp.py",
@@ -172,8 +174,10 @@ def spread(options: argparse.Namespace) -> None:
 def plant(tree: Path, name: str, rows: int) -> None:
     """Let the step of the implementation ``name`` in ``tree`` repeat its forward pass on ``rows`` more rows."""
     file, after, extra = PLANTS[name]
-    text = (ROOT / file).read_text(encoding="utf-8")
-    (tree / file).write_text(text.replace(after, after + extra.format(rows=rows), 1), encoding="utf-8")
+    head, found, rest = (ROOT / file).read_text(encoding="utf-8").partition(after)
+    if not found:
+        raise SystemExit(f"{file} has no line {after.strip()!r} any more; bring PLANTS up to date")
+    (tree / file).write_text(head + found + extra.format(rows=rows) + rest, encoding="utf-8")
 
 
 def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:

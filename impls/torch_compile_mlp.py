@@ -69,14 +69,14 @@ class TorchCompileTrainer(Trainer):
     @torch.no_grad()
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
-        batches = len(self._images)
-        losses = [
-            self._step(self._params, self._images[step % batches], self._labels[step % batches])
-            for step in range(first, first + steps)
-        ]
+        # In one tensor: a small one kept from each step would lie between the blocks that steps free, and split them.
+        losses = torch.empty(steps, device=self._device)
+        for step in range(steps):
+            k = (first + step) % len(self._images)
+            losses[step] = self._step(self._params, self._images[k], self._labels[k])
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        host: Float32 = torch.stack(losses).cpu().numpy()
+        host: Float32 = losses.cpu().numpy()
         return host
 
     def params(self) -> Params:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.data import Split
 from bench.reference import Exact, Reference, train
-from impls.registry import IMPLEMENTATIONS
+from impls.registry import IMPLEMENTATIONS, cases
 from impls.workload import CHOICES, Workload, initial_params
 from tests.conftest import make_split
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 NETWORKS: list[dict[str, Any]] = [{"activation": name} for name in CHOICES["activation"]] + [{"model": "linear"}]
 KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
 
-
-@pytest.fixture
-def plain(worker: Worker) -> Worker:
-    """Return the worker of a framework's plain lane; numba compiles too long for a test of every network."""
-    if worker.case.implementation.lane != "plain" or worker.case.implementation.name == "pytensor":
-        pytest.skip("tests/test_parity.py has this lane")
-    return worker
+# tests/test_parity.py has the other lanes: numba compiles too long for a test of every network.
+plain_lanes = pytest.mark.parametrize(
+    "worker",
+    [case for case in cases() if case.implementation.lane == "plain" and case.implementation.name != "pytensor"],
+    ids=lambda case: case.id,
+    indirect=True,
+)
 
 
 def assert_agreement(worker: Worker, workload: Workload) -> None:
@@ -42,6 +42,7 @@ def assert_agreement(worker: Worker, workload: Workload) -> None:
     assert parity.verified, f"{workload}: {parity.sentence}"
 
 
+@plain_lanes
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(network.values()))
 @settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
@@ -52,24 +53,25 @@ def assert_agreement(worker: Worker, workload: Workload) -> None:
     leak=st.floats(0, 0.875, width=32, allow_subnormal=False),
 )
 def test_every_network_agrees_with_the_reference(  # noqa: PLR0917  # hypothesis fills them in
-    plain: Worker, network: dict[str, Any], hidden: int, batch_size: int, n_pool: int, init: str, leak: float
+    worker: Worker, network: dict[str, Any], hidden: int, batch_size: int, n_pool: int, init: str, leak: float
 ) -> None:
     """Losses and weights are within float32's own rounding, with odd sizes and pools of 2 to 5."""
     sizes = Workload(inputs=31, hidden=hidden, batch_size=batch_size, n_pool=n_pool, init=init, leak=leak)
-    assert_agreement(plain, replace(sizes, **network))
+    assert_agreement(worker, replace(sizes, **network))
 
 
+@plain_lanes
 @pytest.mark.parametrize("activation", CHOICES["activation"])
-def test_gradients_at_kinks_are_agreed(plain: Worker, activation: str) -> None:
+def test_gradients_at_kinks_are_agreed(worker: Worker, activation: str) -> None:
     """Blank images leave each unit at its bias, which is a kink: the slope there is the reference's."""
     workload = Workload(inputs=4, hidden=5, classes=3, batch_size=2, activation=activation, learning_rate=0.5, n_pool=2)
     blank = Split(np.zeros((4, 4), np.uint8), np.array([0, 1, 2, 1], np.uint8))
     initial = list(initial_params(workload))
     initial[1] = np.repeat(KINKS, len(initial[1]) // len(KINKS))
     _, expected = train(workload, blank, tuple(initial), 1, Exact())
-    plain.build(workload, blank, tuple(initial))
-    plain.run(1)
-    for found, true in zip(plain.params(), expected, strict=True):
+    worker.build(workload, blank, tuple(initial))
+    worker.run(1)
+    for found, true in zip(worker.params(), expected, strict=True):
         np.testing.assert_allclose(found, true, rtol=1e-5, atol=1e-6)
 
 

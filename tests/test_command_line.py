@@ -100,7 +100,7 @@ def test_selection_happens_before_anything_starts(bench: Bench, tmp_path: Path) 
         (["--timeout", "0"], "'0' is not a positive number"),
         (["--threads", "100000"], "lower --threads"),
         (["--seed", "-1"], "seed is -1; it must be 0 or more"),
-        (["--workload", "depth=3"], "no workload field in 'depth=3'; write field=value with one of: hidden"),
+        (["--workload", "depth=3"], "no workload field in 'depth=3'; write field=value with one of: model, hidden"),
         (["--workload", "activation=cosine"], "choose one of: tanh"),
         (["--workload", "batch_size=5000"], "batch_size is 5000; the training set has 1000 images"),
         (["--data", "/nowhere"], "/nowhere"),

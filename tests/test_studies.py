@@ -25,7 +25,7 @@ def study(*arguments: str, data: Path) -> str:
 def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
     """Half as long again is seen by paired rounds and by pytest-benchmark; each repeat has its line, then a count."""
     planted = ["--case", "numpy", "--names", "numpy", "--percent", "50", "--rounds", "10", "--budget", "6"]
-    planted += ["--iterations", "10"]
+    planted += ["--iterations", "10", "--launches", "1"]
     calibrated, repeat, count = study("against", *planted, "--seed", "7", data=small_mnist).splitlines()
     assert " more rows in numpy's step: 1." in calibrated
     assert repeat.startswith("  7 numpy-cpu slower 1.")

@@ -1,0 +1,51 @@
+"""No lane holds the images twice, nor more and more from step to step."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.environments import NoInterpreterError, find_interpreter
+from bench.machine import choose_cpus
+from bench.workers import Worker
+from impls.registry import Case, cases
+from impls.workload import Workload, initial_params
+from tests.conftest import ROOT, make_split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.data import Split
+
+LIMIT = 1.5
+LATER = {"torch-compile": "torch._inductor.compile_fx"}  # what the framework itself imports at the first step
+PEAK_KIB = "next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))"
+
+
+@pytest.fixture(scope="module")
+def images() -> Split:
+    """Return as many images as MNIST has to train on."""
+    return make_split(50_000)
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, images: Split, tmp_path: Path) -> None:
+    """Its peak stays below 1.5 times what the bare import takes and the float32 images."""
+    try:
+        python = find_interpreter(case.implementation, {}, ROOT)
+    except NoInterpreterError as error:
+        pytest.skip(str(error))
+    imports = [name for name, _ in case.implementation.packages]
+    imports += filter(None, [LATER.get(case.implementation.name)])
+    command = [python, "-c", f"import {', '.join(imports)}; print({PEAK_KIB})"]
+    # Theano looks for a BLAS while it is imported, and fails without distutils, unless it is told that there is none.
+    bare = subprocess.check_output(command, text=True, env=os.environ | {"THEANO_FLAGS": "blas__ldflags="})
+    workload = Workload()
+    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
+        worker.load_framework()
+        worker.build(workload, images, initial_params(workload))
+        worker.run(200)
+        assert worker.peak_bytes() <= LIMIT * (1024 * int(bare) + 4 * images.images.size)

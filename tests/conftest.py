@@ -34,15 +34,21 @@ def make_split(rows: int, inputs: int = 784, classes: int = 10, seed: int = 0) -
     return Split(((ink[labels] | noise) * rng.integers(1, 256, (rows, inputs))).astype(np.uint8), labels)
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which workers find what others have compiled."""
+    return tmp_path_factory.mktemp("caches")
+
+
 @pytest.fixture(scope="session", params=cases(), ids=lambda case: case.id)
-def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def worker(request: pytest.FixtureRequest, caches: Path) -> Iterator[Worker]:
     """Start one worker for each case of the registry, with its framework imported."""
     case: Case = request.param
     try:
         python = find_interpreter(case.implementation, {}, ROOT)
     except NoInterpreterError as error:
         pytest.skip(str(error))
-    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=tmp_path_factory.mktemp("worker")) as live:
+    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=caches) as live:
         live.load_framework()
         yield live
 
@@ -69,16 +75,24 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def bench(small_mnist: Path, tmp_path: Path) -> Bench:
-    """Return a function that runs ``pytest bench/`` with quick settings; its storage is ``tmp_path``."""
+    """Return a function that runs ``pytest bench/`` with quick settings; its storage is ``tmp_path``.
+
+    Without ``frameworks`` this interpreter serves numpy, and nothing starts the others for their bounds.
+    """
 
     def run(
-        *options: str, plugins: bool = False, data: Path | None = small_mnist, **environment: str
+        *options: str,
+        frameworks: bool = False,
+        plugins: bool = False,
+        data: Path | None = small_mnist,
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider"]
         command += ["--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100"]
         command += ["--benchmark-storage", str(tmp_path)] + (["--data", str(data)] if data else [])
         paths = [str(ROOT / "tests" / "plugin")] if plugins else []
         paths += [path for path in [os.environ.get("PYTHONPATH", "")] if path]
+        environment |= {} if frameworks else {"TOX_WORK_DIR": str(tmp_path / "no-tox")}
         settings = {name: value for name, value in os.environ.items() if name not in {"SAMENET_DATA", "COLUMNS"}}
         return subprocess.run(
             [*command, *options],

@@ -47,10 +47,10 @@ def assert_agreement(worker: Worker, workload: Workload) -> None:
 @settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
     hidden=st.integers(1, 40),
-    batch_size=st.integers(1, 20),
+    batch_size=st.sampled_from([1, 7, 20]),  # it and the leak stand in Theano's C code, which takes a second to compile
     n_pool=st.integers(2, 5),
     init=st.sampled_from(["glorot", "glorot_normal", "book"]),
-    leak=st.floats(0, 0.875, width=32, allow_subnormal=False),
+    leak=st.sampled_from([0.0, 0.25, 0.875]),
 )
 def test_every_network_agrees_with_the_reference(  # noqa: PLR0917  # hypothesis fills them in
     worker: Worker, network: dict[str, Any], hidden: int, batch_size: int, n_pool: int, init: str, leak: float

@@ -185,6 +185,7 @@ def test_one_thread_means_one_cpu(bench: Bench, tmp_path: Path) -> None:
         "--iterations",
         "1000",
         "--benchmark-save=one",
+        frameworks=True,
     )
     assert "[100%]" in result.stdout
     run = json.loads(next(tmp_path.rglob("*.json")).read_text())

@@ -32,7 +32,7 @@ def saved(folder: Path) -> dict[str, Any]:
 
 def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
     """One benchmark a case, its rounds those of the worker, and the record beside it."""
-    result = bench("-k", PLAIN, "--benchmark-save=first")
+    result = bench("-k", PLAIN, "--benchmark-save=first", frameworks=True)
     assert result.returncode == 0, result.stdout
     run = saved(tmp_path)
     benchmarks = {each["name"]: each for each in run["benchmarks"]}
@@ -61,7 +61,7 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
 
 def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
     """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
-    result = bench("-k", "numpy-cpu or torch-cpu")
+    result = bench("-k", "numpy-cpu or torch-cpu", frameworks=True)
     lines = result.stdout.splitlines()
     first = next(number for number, line in enumerate(lines) if line.strip().startswith("book, Theano, CPU"))
     assert "3096" in lines[first]

@@ -32,7 +32,7 @@ def images() -> Split:
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
-def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, images: Split, tmp_path: Path) -> None:
+def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, images: Split, caches: Path) -> None:
     """Its peak stays below 1.5 times what the bare import takes and the float32 images."""
     try:
         python = find_interpreter(case.implementation, {}, ROOT)
@@ -44,7 +44,7 @@ def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, 
     # Theano looks for a BLAS while it is imported, and fails without distutils, unless it is told that there is none.
     bare = subprocess.check_output(command, text=True, env=os.environ | {"THEANO_FLAGS": "blas__ldflags="})
     workload = Workload()
-    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
+    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=caches) as worker:
         worker.load_framework()
         worker.build(workload, images, initial_params(workload))
         worker.run(200)

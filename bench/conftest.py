@@ -319,7 +319,7 @@ class Session:
         self.summary.append(saved)
         if self._epochs:
             saved["training"] = self._epochs.summary(record, self._config.option.target_error)
-        if self._against:
+        if self._against and not gpu.missing(case.device):  # nobody changes a case that cannot run here
             self.verdicts.append(self._against.verdict(record, self.records))
             saved["verdict"] = self.verdicts[-1].as_dict()
         return saved

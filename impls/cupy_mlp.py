@@ -34,8 +34,8 @@ class CupyTrainer(Trainer):
         self._params = tuple(map(cp.asarray, params))
 
     def _step(self, k: int) -> cp.ndarray:
-        x, y = self._images[k], self._labels[k]
-        return update(self._params, x, y, self._each, self._hidden_layer, self._learning_rate)
+        minibatch = self._images[k], self._labels[k], self._each
+        return update(self._params, minibatch, self._hidden_layer, self._learning_rate)
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""

@@ -84,16 +84,15 @@ def hidden_layer(workload: Workload) -> Callable[..., tuple[Floats, Callable[...
 
 def update(
     params: Params,
-    x: Floats,
-    y: Int32,
-    each: Int32,
+    minibatch: tuple[Floats, Int32, Int32],
     hidden_layer: Callable[..., tuple[Floats, Callable[..., tuple[Floats, ...]]]],
     learning_rate: float,
 ) -> Any:  # noqa: ANN401  # a number of numpy, or an array of whoever has numpy's functions
-    """Update ``params`` in place with the minibatch ``x`` (batch, inputs), ``y`` (batch,); return its loss before.
+    """Update ``params`` in place with a minibatch, and return its loss before.
 
-    ``each`` counts the rows, (batch,).
+    ``minibatch`` has the images (batch, inputs), the labels (batch,) and the numbers of its rows (batch,).
     """
+    x, y, each = minibatch
     *first, w2, b2 = params
     hidden, backward = hidden_layer(x, *first)
     logits = hidden @ w2 + b2
@@ -130,7 +129,7 @@ class NumpyTrainer(Trainer):
     def _step(self, k: int) -> np.float32:
         rows = slice(k * self._data.batch_size, (k + 1) * self._data.batch_size)
         x, y = self._data.images[rows], self._data.labels[rows]
-        return np.float32(update(self._params, x, y, self._each, self._hidden_layer, self._learning_rate))
+        return np.float32(update(self._params, (x, y, self._each), self._hidden_layer, self._learning_rate))
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; numpy has finished each call when it returns."""

@@ -315,7 +315,8 @@ class Session:
         """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
         bound = self.campaign.bound if self.campaign else None
         record = self.records[case.id]
-        saved = conclude(record, bound, self._about | {"manifest": case.manifest})
+        manifest = {"precision": self._about["workload"]["precision"]} | case.manifest
+        saved = conclude(record, bound, self._about | {"manifest": manifest})
         self.summary.append(saved)
         if self._epochs:
             saved["training"] = self._epochs.summary(record, self._config.option.target_error)

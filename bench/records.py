@@ -41,7 +41,7 @@ class Parity:
         verdict = "agrees with" if self.verified else "is not within the tolerance of"
         return (
             f"{verdict} the float64 reference after {self.steps} steps: {worst} is off by {self.errors[worst]:.2g}"
-            f" where float32 allows {self.tolerances[worst]:.2g}"
+            f" where its precision allows {self.tolerances[worst]:.2g}"
         )
 
 

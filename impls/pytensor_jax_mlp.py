@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
+from impls.jax_mlp import PRECISIONS
 from impls.pytensor_mlp import pt, pytensor, step  # with its settings
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class PytensorJaxTrainer(Trainer):
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Build the graph over shared variables and compile it for ``device``."""
-        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: precision is part of the workload
+        jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         platform, _, index = device.partition(":")
         jax.config.update("jax_default_device", jax.devices(platform)[int(index or 0)])
         rows = data.batch_size

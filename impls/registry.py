@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from impls.workload import CHOICES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -40,6 +42,8 @@ class Implementation:
 
     ``on_gpu`` has the values of the manifest that differ on a GPU.
 
+    ``precisions`` are those of the workload's products that it can have.
+
     ``only`` names the values of the workload's fields that the implementation was written for, where it is not all of
     them; ``impossible`` the devices that a reader would look for and that it cannot use, with the reason.
 
@@ -56,6 +60,7 @@ class Implementation:
     lane: str = "plain"
     manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
     on_gpu: Mapping[str, str] = field(default_factory=dict, hash=False)
+    precisions: tuple[str, ...] = ("float32",)
     only: Mapping[str, str] = field(default_factory=dict, hash=False)
     impossible: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -71,6 +76,8 @@ class Implementation:
 
     def unsupported(self, workload: Workload) -> str:
         """Say why ``workload`` cannot be trained here, or return ""."""
+        if workload.precision not in self.precisions:
+            return f"unsupported: {self.name} has no {workload.precision}"
         reasons = (
             f"unsupported: {self.name} is written out for {name} {value}"
             for name, value in self.only.items()
@@ -138,6 +145,7 @@ _THEANO = {
 }
 
 _CUDA = ("cpu", "cuda")
+_LOWER = CHOICES["precision"]
 _TORCH_GPU = {"blas": "cuBLAS", "threads": "the GPU's"}
 _JAX_GPU = {"blas": "cuBLAS and XLA's own, as XLA finds faster", "threads": "the GPU's"}
 
@@ -168,7 +176,16 @@ IMPLEMENTATIONS = (
         needs="CUDA 13",
         manifest=_NUMPY | {"blas": "cuBLAS", "threads": "the GPU's"},
     ),
-    Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, _CUDA, manifest=_TORCH, on_gpu=_TORCH_GPU),
+    Implementation(
+        "torch",
+        "impls.torch_mlp:TorchTrainer",
+        "torch",
+        TORCH,
+        _CUDA,
+        manifest=_TORCH,
+        on_gpu=_TORCH_GPU,
+        precisions=_LOWER,
+    ),
     Implementation(
         "torch-compile",
         "impls.torch_compile_mlp:TorchCompileTrainer",
@@ -178,6 +195,7 @@ IMPLEMENTATIONS = (
         needs="a C++ compiler",
         lane="tuned",
         manifest=_TORCH | {"compile": "inductor (C++), the step and its update, at the first one"},
+        precisions=_LOWER,
         on_gpu=_TORCH_GPU | {"compile": "inductor (Triton), the step and its update, at the first one"},
     ),
     Implementation(
@@ -194,8 +212,11 @@ IMPLEMENTATIONS = (
             "loop": "CUDA graphs of 20 steps, and of one for the rest",
         }
         | _TORCH_GPU,
+        precisions=_LOWER,
     ),
-    Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, _CUDA, manifest=_JAX, on_gpu=_JAX_GPU),
+    Implementation(
+        "jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, _CUDA, manifest=_JAX, on_gpu=_JAX_GPU, precisions=_LOWER
+    ),
     Implementation(
         "jax-scan",
         "impls.jax_scan_mlp:JaxScanTrainer",
@@ -210,6 +231,7 @@ IMPLEMENTATIONS = (
             "loop": "compiled, up to 1,024 steps a call",
         },
         on_gpu=_JAX_GPU,
+        precisions=_LOWER,
     ),
     Implementation(
         "theano",
@@ -259,6 +281,7 @@ IMPLEMENTATIONS = (
             "accumulation": "float32",
         },
         on_gpu=_JAX_GPU,
+        precisions=_LOWER,
     ),
 )
 
@@ -291,6 +314,8 @@ class Case:
     def unsupported(self, workload: Workload) -> str:
         """Say why ``workload`` cannot be trained on this device, or return ""."""
         reason = self.implementation.impossible.get(self.device.partition(":")[0], "")
+        if self.device == "cpu" and workload.precision == "tf32":
+            reason = "a CPU has no tf32"
         return f"unsupported: {reason}" if reason else self.implementation.unsupported(workload)
 
 

@@ -23,7 +23,6 @@ class TorchCudagraphTrainer(Trainer):
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device``, compile the update and capture it."""
-        torch.set_float32_matmul_precision("highest")  # no TF32: precision is part of the workload
         torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
         torch.cuda.set_device(device)
         count, rows = len(data), data.batch_size
@@ -34,7 +33,7 @@ class TorchCudagraphTrainer(Trainer):
         self._place = torch.zeros(1, dtype=torch.long, device=device)
         self._losses = torch.zeros(CHUNK, device=device)
         self._batches, self._device = count, device
-        cost = cost_function(workload)
+        cost = cost_function(workload, torch.device(device))
 
         def step(params: tuple[torch.Tensor, ...], place: torch.Tensor) -> torch.Tensor:
             x, y = images.index_select(0, place)[0], labels.index_select(0, place)[0]

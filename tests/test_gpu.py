@@ -47,7 +47,7 @@ print((time.perf_counter() - start) / (begin.elapsed_time(end) / 1000))
 @without_gpu
 def test_without_a_gpu_its_cases_are_skipped_and_say_so(bench: Bench) -> None:
     """One sentence for all of them, one for Theano, whose reason is another, and the CPU's have their numbers."""
-    result = bench("-k", "numpy-cpu or torch-cuda or jax-scan-cuda or theano-cuda")
+    result = bench("-k", "numpy-cpu or [torch-cuda] or jax-scan-cuda or theano-cuda")
     assert result.returncode == 0, result.stdout
     assert "torch-cuda, jax-scan-cuda are skipped: no NVIDIA GPU is here" in result.stdout
     assert "theano-cuda is skipped: unsupported: Theano's GPU code needs libgpuarray" in result.stdout

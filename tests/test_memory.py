@@ -36,7 +36,7 @@ def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, 
     python = interpreter_for(case)
     imports = [name for name, _ in case.implementation.packages]
     imports += filter(None, [LATER.get(case.implementation.name)])
-    command = [python, "-c", f"import {', '.join(imports)}; print({PEAK_KIB})"]
+    command = [str(python), "-c", f"import {', '.join(imports)}; print({PEAK_KIB})"]
     # Theano looks for a BLAS while it is imported, and fails without distutils, unless it is told that there is none.
     bare = subprocess.check_output(command, text=True, env=os.environ | {"THEANO_FLAGS": "blas__ldflags="})
     workload = Workload()

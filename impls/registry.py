@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from impls.workload import CHOICES
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -42,7 +40,7 @@ class Implementation:
 
     ``on_gpu`` has the values of the manifest that differ on a GPU.
 
-    ``precisions`` are those of the workload's products that it can have.
+    ``lower`` are the precisions below float32 that it has for its products, by device.
 
     ``only`` names the values of the workload's fields that the implementation was written for, where it is not all of
     them; ``impossible`` the devices that a reader would look for and that it cannot use, with the reason.
@@ -60,7 +58,7 @@ class Implementation:
     lane: str = "plain"
     manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
     on_gpu: Mapping[str, str] = field(default_factory=dict, hash=False)
-    precisions: tuple[str, ...] = ("float32",)
+    lower: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     only: Mapping[str, str] = field(default_factory=dict, hash=False)
     impossible: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -76,8 +74,6 @@ class Implementation:
 
     def unsupported(self, workload: Workload) -> str:
         """Say why ``workload`` cannot be trained here, or return ""."""
-        if workload.precision not in self.precisions:
-            return f"unsupported: {self.name} has no {workload.precision}"
         reasons = (
             f"unsupported: {self.name} is written out for {name} {value}"
             for name, value in self.only.items()
@@ -145,7 +141,8 @@ _THEANO = {
 }
 
 _CUDA = ("cpu", "cuda")
-_LOWER = CHOICES["precision"]
+_ON_GPU = {"cuda": ("tf32", "bfloat16")}  # XLA's code for CPUs takes float32 whatever it is asked for
+_TORCH_LOWER = {**_ON_GPU, "cpu": ("bfloat16",)}
 _TORCH_GPU = {"blas": "cuBLAS", "threads": "the GPU's"}
 _JAX_GPU = {"blas": "cuBLAS and XLA's own, as XLA finds faster", "threads": "the GPU's"}
 
@@ -184,7 +181,7 @@ IMPLEMENTATIONS = (
         _CUDA,
         manifest=_TORCH,
         on_gpu=_TORCH_GPU,
-        precisions=_LOWER,
+        lower=_TORCH_LOWER,
     ),
     Implementation(
         "torch-compile",
@@ -195,7 +192,7 @@ IMPLEMENTATIONS = (
         needs="a C++ compiler",
         lane="tuned",
         manifest=_TORCH | {"compile": "inductor (C++), the step and its update, at the first one"},
-        precisions=_LOWER,
+        lower=_TORCH_LOWER,
         on_gpu=_TORCH_GPU | {"compile": "inductor (Triton), the step and its update, at the first one"},
     ),
     Implementation(
@@ -212,11 +209,9 @@ IMPLEMENTATIONS = (
             "loop": "CUDA graphs of 20 steps, and of one for the rest",
         }
         | _TORCH_GPU,
-        precisions=_LOWER,
+        lower=_ON_GPU,
     ),
-    Implementation(
-        "jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, _CUDA, manifest=_JAX, on_gpu=_JAX_GPU, precisions=_LOWER
-    ),
+    Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, _CUDA, manifest=_JAX, on_gpu=_JAX_GPU, lower=_ON_GPU),
     Implementation(
         "jax-scan",
         "impls.jax_scan_mlp:JaxScanTrainer",
@@ -231,7 +226,7 @@ IMPLEMENTATIONS = (
             "loop": "compiled, up to 1,024 steps a call",
         },
         on_gpu=_JAX_GPU,
-        precisions=_LOWER,
+        lower=_ON_GPU,
     ),
     Implementation(
         "theano",
@@ -281,7 +276,7 @@ IMPLEMENTATIONS = (
             "accumulation": "float32",
         },
         on_gpu=_JAX_GPU,
-        precisions=_LOWER,
+        lower=_ON_GPU,
     ),
 )
 
@@ -313,9 +308,10 @@ class Case:
 
     def unsupported(self, workload: Workload) -> str:
         """Say why ``workload`` cannot be trained on this device, or return ""."""
-        reason = self.implementation.impossible.get(self.device.partition(":")[0], "")
-        if self.device == "cpu" and workload.precision == "tf32":
-            reason = "a CPU has no tf32"
+        kind = self.device.partition(":")[0]
+        reason = self.implementation.impossible.get(kind, "")
+        if workload.precision not in ("float32", *self.implementation.lower.get(kind, ())):
+            reason = f"{self.implementation.name} has no {workload.precision} on {kind}"
         return f"unsupported: {reason}" if reason else self.implementation.unsupported(workload)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
+from bench import gpu
 from bench.course import Course, Rounds
+from bench.gpu import GpuWatch
 from bench.machine import Watch
 from bench.records import CaseRecord, CurvePoint, Launch, Round, State
 from bench.reference import Reference, error_rate
@@ -31,6 +33,7 @@ REPEATS = 2  # how often a disturbed round is measured again before its turn is 
 CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed is contended
 CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
 BOUND_TRIALS, BOUND_TRIAL_STEPS = 3, 50
+WARM_UP_STEPS = 200  # of a GPU, before each look at its clock
 CURVE_POINTS = 6  # between a curve's two ends
 CURVE_SHARE = 0.5  # of a round, where most is learned: the other half would cost as much and show little
 
@@ -257,9 +260,11 @@ class Campaign:
         record = self.records[entry.label]
         worker.resume()
         for attempt in range(1 + REPEATS):
+            on_gpu = self._watch_gpu(entry.case.device, worker)
             watch = Watch(worker.pid, self.plan.cpus)
             run = worker.run(stretch.steps, stretch.first, stretch.weights)
-            load = watch.stop()
+            load, gpu_load = watch.stop(), on_gpu.stop() if on_gpu else None
+            disturbance = load.disturbance or (gpu_load.disturbance if gpu_load else "")
             record.rounds.append(
                 Round(
                     launch=record.launches[-1].launch,
@@ -273,18 +278,27 @@ class Campaign:
                     others_seconds=load.others_seconds,
                     steal_seconds=load.steal_seconds,
                     megahertz=load.megahertz,
-                    disturbance=load.disturbance,
+                    disturbance=disturbance,
+                    joules=load.joules,
+                    gpu=gpu_load,
                 )
             )
             self._order += 1
             if not (entry.bound or stretch.first or reference.follows(run.losses)):
                 record.give_up(State.UNVERIFIED, f"the losses of round {self._order} are not those of the reference")
-            if record.state is not State.VALID or not load.disturbance:
+            if record.state is not State.VALID or not disturbance:
                 break
         record.peak_bytes = max(record.peak_bytes, worker.peak_bytes())
         if not entry.bound:
             self._course.keep(record, run, worker)
         worker.pause()
+
+    def _watch_gpu(self, device: str, worker: Worker) -> GpuWatch | None:
+        """Start watching ``device``, if it is a GPU, once it has the clock that it keeps."""
+        if gpu.index(device) is None:
+            return None
+        gpu.warm_up(device, lambda: worker.run(min(self.plan.iterations, WARM_UP_STEPS)))
+        return GpuWatch(device, sum(each.case.device == device for each in self._workers.values()))
 
     def _trace(self) -> None:
         """Train each case once more, as far as its curve goes, and judge the weights at each point: no clock runs."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import data, machine
+from bench import data, gpu, machine
 from bench.against import Against
 from bench.campaign import Campaign, Entry, Plan
 from bench.environments import NoInterpreterError, find_interpreter
@@ -96,7 +96,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                     id=case.id,
                     marks=[pytest.mark.benchmark(timer=WorkerClock()), getattr(pytest.mark, case.implementation.lane)],
                 )
-                for case in cases()
+                for case in cases(tuple(dict.fromkeys(metafunc.config.option.gpu or (0,))))
             ],
         )
 
@@ -244,11 +244,11 @@ class Session:
         entries = []
         for case in selected:
             try:
-                python = find_interpreter(case.implementation, given, ROOT)
-                reason = case.implementation.unsupported(workload)
+                reason = case.unsupported(workload) or gpu.missing(case.device)
+                python = None if reason else find_interpreter(case.implementation, given, ROOT)
             except NoInterpreterError as error:
-                reason = str(error)
-            if reason:
+                reason, python = str(error), None
+            if python is None:
                 self.records[case.id] = CaseRecord(case.id, case.implementation.name, case.device)
                 self.records[case.id].give_up(State.SKIPPED, reason)
             else:
@@ -315,11 +315,12 @@ class Session:
         """Return the record of ``case`` as it is saved: with its estimates and with what it was measured on."""
         bound = self.campaign.bound if self.campaign else None
         record = self.records[case.id]
-        saved = conclude(record, bound, self._about | {"manifest": dict(case.implementation.manifest)})
+        manifest = {"precision": self._about["workload"]["precision"]} | case.manifest
+        saved = conclude(record, bound, self._about | {"manifest": manifest})
         self.summary.append(saved)
         if self._epochs:
             saved["training"] = self._epochs.summary(record, self._config.option.target_error)
-        if self._against:
+        if self._against and not gpu.missing(case.device):  # nobody changes a case that cannot run here
             self.verdicts.append(self._against.verdict(record, self.records))
             saved["verdict"] = self.verdicts[-1].as_dict()
         return saved

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from bench import gpu
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -73,7 +75,7 @@ class Load:
     ``worker_seconds``: the worker's own. ``waiting_seconds``: its threads stood in a run queue, ready, while something
     else had their CPU. ``others_seconds``: work of other processes. ``steal_seconds``: taken by the hypervisor.
     ``throttles``: thermal throttling events, where the machine counts them. ``megahertz``: the CPUs' mean frequency at
-    the end, or 0 where the machine does not tell.
+    the end. ``joules``: the energy of the processor's packages (RAPL). Both are 0 where the machine does not tell.
     """
 
     wall_seconds: float
@@ -83,6 +85,7 @@ class Load:
     steal_seconds: float
     throttles: int
     megahertz: float
+    joules: float
     cpus: int
 
     # Shares of the CPUs' time. Quiet rounds wait for 0.1 to 0.7 %; a neighbour with 5 % of each CPU makes it 4 to 5 %.
@@ -115,7 +118,7 @@ class Watch:
         self._pid, self._cpus = pid, cpus
         self._begin, self._start = time.perf_counter(), self._read()
 
-    def _read(self) -> tuple[float, float, float, float, int]:
+    def _read(self) -> tuple[float, ...]:
         running = waiting = 0
         for path in Path(f"/proc/{self._pid}/task").glob("*/schedstat"):
             try:
@@ -132,11 +135,11 @@ class Watch:
         counts = (Path(f"/sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count") for cpu in self._cpus)
         throttles = sum(int(path.read_text(encoding="ascii")) for path in counts if path.exists())
         hertz = os.sysconf("SC_CLK_TCK")
-        return running / 1e9, waiting / 1e9, busy / hertz, steal / hertz, throttles
+        return running / 1e9, waiting / 1e9, busy / hertz, steal / hertz, throttles, package_joules()
 
     def stop(self) -> Load:
         """Return what has happened since the start."""
-        ran, waited, busy, steal, throttles = (
+        ran, waited, busy, steal, throttles, joules = (
             end - start for end, start in zip(self._read(), self._start, strict=True)
         )
         folders = (Path(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in self._cpus)
@@ -149,8 +152,18 @@ class Watch:
             steal_seconds=steal,
             throttles=int(throttles),
             megahertz=sum(kilohertz) / len(kilohertz) / 1000 if kilohertz else 0.0,
+            joules=max(0.0, joules),  # the counters start again from 0 after some hours
             cpus=len(self._cpus),
         )
+
+
+def package_joules() -> float:
+    """Return the energy counters of all processor packages (RAPL), or 0 where they may not be read."""
+    try:
+        counters = Path("/sys/class/powercap").glob("intel-rapl:[0-9]*/energy_uj")
+        return sum(int(path.read_text(encoding="ascii")) for path in counters if path.parent.name.count(":") == 1) / 1e6
+    except OSError:
+        return 0.0
 
 
 def record(cpus: Sequence[int]) -> dict[str, Any]:
@@ -163,15 +176,13 @@ def record(cpus: Sequence[int]) -> dict[str, Any]:
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     cpuinfo = {name.strip(): value.strip() for name, value in fields.items()}
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    gpus = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    driver = Path("/proc/driver/nvidia/version")
     hardware = {
         "cpu": cpuinfo.get("model name", platform.processor()),
         "architecture": platform.machine(),
         "cpus_present": psutil.cpu_count() or 0,
         "cpus_used": len(cpus),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "gpus": [path.read_text(encoding="utf-8").partition("Model:")[2].partition("\n")[0].strip() for path in gpus],
+        "gpus": gpu.models(),
     }
     text = json.dumps(hardware, sort_keys=True)
     return {
@@ -180,7 +191,7 @@ def record(cpus: Sequence[int]) -> dict[str, Any]:
         "cpus": list(cpus),
         "virtualised": "hypervisor" in cpuinfo.get("flags", "").split(),
         "governor": governor.read_text(encoding="ascii").strip() if governor.exists() else "not told",
-        "gpu_driver": driver.read_text(encoding="utf-8").partition("\n")[0] if driver.exists() else "none",
+        "gpu_driver": gpu.driver(),
         "system": platform.platform(),
         "load_average": psutil.getloadavg()[0],
         "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},

@@ -25,6 +25,13 @@ def count(text: str) -> int:
     return number
 
 
+def number(text: str) -> int:
+    """Read an option that is the number of something, from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """Read an option that is an amount of something."""
     try:
@@ -102,6 +109,12 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Validation error for which test_epochs.py tells when it was reached. Default: %(default)s.",
     )
     add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
+    add(
+        "--gpu",
+        type=number,
+        action="append",
+        help="The GPU of the cuda cases, as nvidia-smi counts them; may be repeated. Default: 0.",
+    )
     add("--timeout", type=positive, default=300.0, help="Seconds that a worker may take for one request.")
     add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")
     add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")

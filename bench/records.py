@@ -41,7 +41,7 @@ class Parity:
         verdict = "agrees with" if self.verified else "is not within the tolerance of"
         return (
             f"{verdict} the float64 reference after {self.steps} steps: {worst} is off by {self.errors[worst]:.2g}"
-            f" where float32 allows {self.tolerances[worst]:.2g}"
+            f" where its precision allows {self.tolerances[worst]:.2g}"
         )
 
 
@@ -61,13 +61,37 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class GpuLoad:
+    """What a GPU did during a round, 0 where it does not tell: clock, temperature and power are those of its end.
+
+    ``joules`` is the energy of the whole board; ``slowdown`` what lowered its clocks, at the round's start or end, or
+    ""; ``others`` how many processes it served that are none of the campaign's.
+    """
+
+    megahertz: float
+    celsius: float
+    watts: float
+    joules: float
+    slowdown: str
+    others: int
+
+    @property
+    def disturbance(self) -> str:
+        """Why the round does not count, or "" where it does."""
+        if self.slowdown:
+            return f"throttled by {self.slowdown}"
+        return f"other processes were on its GPU: {self.others}" if self.others else ""
+
+
+@dataclass(frozen=True)
 class Round:
     """One timed block of steps from the initial weights.
 
     ``order`` counts all rounds of the campaign as they were measured; ``turn`` is the round's place in its launch, and
     rounds of two cases with the same launch and turn are neighbours in time: they make the pairs. ``attempt`` is 0, or
     higher where a disturbed round was repeated; ``disturbance`` says by what it was disturbed, or is empty.
-    ``harness_seconds`` is the harness's own wall time, messages included. For the others see ``machine.Load``.
+    ``harness_seconds`` is the harness's own wall time, messages included. For the others see ``machine.Load``; ``gpu``
+    is what the case's GPU did, if it has one.
     """
 
     launch: int
@@ -82,6 +106,8 @@ class Round:
     steal_seconds: float
     megahertz: float
     disturbance: str
+    joules: float = 0.0
+    gpu: GpuLoad | None = None
 
 
 @dataclass(frozen=True)

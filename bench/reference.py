@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
     Float64 = npt.NDArray[np.float64]
 
-UNIT_ROUNDOFF = {"float32": 2.0**-24}
+UNIT_ROUNDOFF = 2.0**-24  # of float32
+PRODUCT_ROUNDOFF = {
+    "float32": 0.0,
+    "tf32": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}  # of what goes into a matrix product, and out
 SAFETY = 10.0
 MOST_STEPS = 100
 
@@ -42,12 +47,13 @@ class Rounded(Exact):
     After D. Stott Parker, *Monte Carlo Arithmetic* (UCLA CSD-970002, 1997). A dot product of length n gets an error
     with the standard deviation u·(‖a‖‖b‖ + √n·|a·b|): the random walk of rounding errors over partial sums that
     themselves walk at random (first term) or grow steadily (second term; Higham and Mary, *A new approach to
-    probabilistic rounding error analysis*, SIAM J. Sci. Comput. 41(5), 2019).
+    probabilistic rounding error analysis*, SIAM J. Sci. Comput. 41(5), 2019). Where its operands and its result are
+    rounded to a coarser format of unit roundoff v, it gets one more with v·(√Σa²b² + |a·b|).
     """
 
-    def __init__(self, unit_roundoff: float, seed: int) -> None:
-        """Take errors of ``unit_roundoff`` from a generator seeded with ``seed``."""
-        self._unit = unit_roundoff
+    def __init__(self, unit_roundoff: float, seed: int, product_roundoff: float = 0.0) -> None:
+        """Take errors of ``unit_roundoff``, and of ``product_roundoff`` (v), from a generator seeded with ``seed``."""
+        self._unit, self._product_unit = unit_roundoff, product_roundoff
         self._rng = np.random.default_rng(seed)
 
     def _noise(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -58,6 +64,8 @@ class Rounded(Exact):
         product = a @ b
         norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=0)[None, :]
         scale = self._unit * (norms + np.sqrt(a.shape[1]) * np.abs(product))
+        if self._product_unit:
+            scale += self._product_unit * (np.sqrt(a**2 @ b**2) + np.abs(product))
         return np.asarray(product + scale * self._noise(product.shape))
 
     def value(self, a: Float64, roundings: float = 1) -> Float64:
@@ -150,7 +158,7 @@ def train(workload: Workload, split: Split, initial: Params, steps: int, arithme
 
 
 class Reference:
-    """The float64 run of one workload, and the tolerance that float32's own rounding sets.
+    """The float64 run of one workload, and the tolerance that its precision's own rounding sets.
 
     It runs one pass over the minibatches and ten more, so that a wrong order or a wrong wrap-around shows, and at most
     ``MOST_STEPS``. The tolerance is ``SAFETY`` times the error of one more run with random rounding errors of the
@@ -162,7 +170,7 @@ class Reference:
         self.steps = min(len(split.labels) // workload.batch_size + 10, MOST_STEPS)
         self._initial, self._names = initial, tuple(workload.shapes)
         self._losses, self._params = train(workload, split, initial, self.steps, Exact())
-        rounded = Rounded(UNIT_ROUNDOFF[workload.precision], workload.seed)
+        rounded = Rounded(UNIT_ROUNDOFF, workload.seed, PRODUCT_ROUNDOFF[workload.precision])
         replica = self._errors(*train(workload, split, initial, self.steps, rounded))
         self.tolerances = {name: SAFETY * error for name, error in replica.items()}
 

@@ -51,8 +51,8 @@ class Plant(NamedTuple):
 PLANTS = {
     "numpy": Plant(
         "impls/numpy_mlp.py",
-        "        hidden, backward = self._hidden_layer(x, *first)\n",
-        "        self._hidden_layer(x[:{rows}], *first)\n",
+        "    hidden, backward = hidden_layer(x, *first)\n",
+        "    hidden_layer(x[:{rows}], *first)\n",
     ),
     "torch": Plant(
         "impls/torch_mlp.py",

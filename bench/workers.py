@@ -106,7 +106,7 @@ class Worker:
         theano = os.environ.get("THEANO_FLAGS")
         settings["THEANO_FLAGS"] = ",".join(filter(None, (f"base_compiledir={folder / 'theano'}", theano)))
         settings |= {"JAX_PLATFORMS": case.device.partition(":")[0], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        settings |= {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        settings |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         settings |= environment or {}
 
         start = time.perf_counter()

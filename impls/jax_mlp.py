@@ -39,6 +39,10 @@ ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
 }
 
 
+# TF32 only where the workload asks for it: jax's default on a GPU is otherwise.
+PRECISIONS = {"float32": "highest", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}
+
+
 def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.Array]:
     """Return the log probabilities (batch, classes) as a function of the weights and of a minibatch (batch, inputs)."""
     activate = ACTIVATIONS[workload.activation]
@@ -63,7 +67,7 @@ class JaxTrainer(Trainer):
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device`` and define the update; jit compiles it at the first step."""
-        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: precision is part of the workload
+        jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         platform, _, index = device.partition(":")
         self._device = jax.devices(platform)[int(index or 0)]
         self._images = jax.device_put(data.images, self._device)

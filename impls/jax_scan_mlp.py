@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import log_probabilities
+from impls.jax_mlp import PRECISIONS, log_probabilities
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -25,7 +25,7 @@ class JaxScanTrainer(Trainer):
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device`` and define the loop; jit compiles it at the first run."""
-        jax.config.update("jax_default_matmul_precision", "highest")  # no TF32: precision is part of the workload
+        jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         platform, _, index = device.partition(":")
         self._device = jax.devices(platform)[int(index or 0)]
         self._images = jax.device_put(data.images, self._device)

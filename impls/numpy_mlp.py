@@ -11,7 +11,7 @@ from impls.interface import Batches, Params, Trainer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from impls.interface import Float32, Floats
+    from impls.interface import Float32, Floats, Int32
     from impls.workload import Workload
 
     # What an activation is made of: the hidden layer's output, its slope, and that of what it has learned besides.
@@ -82,6 +82,35 @@ def hidden_layer(workload: Workload) -> Callable[..., tuple[Floats, Callable[...
     return forward
 
 
+def update(
+    params: Params,
+    minibatch: tuple[Floats, Int32, Int32],
+    hidden_layer: Callable[..., tuple[Floats, Callable[..., tuple[Floats, ...]]]],
+    learning_rate: float,
+) -> Any:  # noqa: ANN401  # a number of numpy, or an array of whoever has numpy's functions
+    """Update ``params`` in place with a minibatch, and return its loss before.
+
+    ``minibatch`` has the images (batch, inputs), the labels (batch,) and the numbers of its rows (batch,).
+    """
+    x, y, each = minibatch
+    *first, w2, b2 = params
+    hidden, backward = hidden_layer(x, *first)
+    logits = hidden @ w2 + b2
+    logits -= logits.max(axis=1, keepdims=True)  # exp cannot overflow, and softmax does not change
+    exp = np.exp(logits)
+    total = exp.sum(axis=1, keepdims=True)
+    loss = np.mean(np.log(total[:, 0]) - logits[each, y])
+
+    d_logits = exp / total
+    d_logits[each, y] -= 1
+    d_logits /= len(x)
+    gradients = (*backward(d_logits, w2), hidden.T @ d_logits, d_logits.sum(axis=0))
+
+    for weights, gradient in zip(params, gradients, strict=True):
+        np.subtract(weights, learning_rate * gradient, out=weights)
+    return loss
+
+
 @final
 class NumpyTrainer(Trainer):
     """What numpy's users write: one expression a line, a new array for each."""
@@ -89,7 +118,7 @@ class NumpyTrainer(Trainer):
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Keep the data; there is nothing to build, and ``device`` can only be the CPU."""
         del device
-        self._data = data
+        self._data, self._each = data, np.arange(data.batch_size, dtype=np.int32)
         self._learning_rate = workload.learning_rate
         self._hidden_layer = hidden_layer(workload)
 
@@ -98,27 +127,9 @@ class NumpyTrainer(Trainer):
         self._params = tuple(value.copy() for value in params)
 
     def _step(self, k: int) -> np.float32:
-        *first, w2, b2 = self._params
-        batch_size = self._data.batch_size
-        rows = slice(k * batch_size, (k + 1) * batch_size)
+        rows = slice(k * self._data.batch_size, (k + 1) * self._data.batch_size)
         x, y = self._data.images[rows], self._data.labels[rows]
-        each = np.arange(batch_size)
-
-        hidden, backward = self._hidden_layer(x, *first)
-        logits = hidden @ w2 + b2
-        logits -= logits.max(axis=1, keepdims=True)  # exp cannot overflow, and softmax does not change
-        exp = np.exp(logits)
-        total = exp.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(total[:, 0]) - logits[each, y])
-
-        d_logits = exp / total
-        d_logits[each, y] -= 1
-        d_logits /= batch_size
-        gradients = (*backward(d_logits, w2), hidden.T @ d_logits, d_logits.sum(axis=0))
-
-        for weights, gradient in zip(self._params, gradients, strict=True):
-            np.subtract(weights, self._learning_rate * gradient, out=weights)
-        return np.float32(loss)
+        return np.float32(update(self._params, (x, y, self._each), self._hidden_layer, self._learning_rate))
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; numpy has finished each call when it returns."""

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
+from impls.jax_mlp import PRECISIONS
 from impls.pytensor_mlp import pt, pytensor, step  # with its settings
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ class PytensorJaxTrainer(Trainer):
     """What PyTensor's experts do where numba is slower: another backend for the same graph."""
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
-        del device
+        """Build the graph over shared variables and compile it for ``device``."""
+        jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
+        platform, _, index = device.partition(":")
+        jax.config.update("jax_default_device", jax.devices(platform)[int(index or 0)])
         rows = data.batch_size
         # jax's own arrays, made once: a numpy array would be copied at each call.
         self._images = [jax.device_put(data.images[k * rows : (k + 1) * rows]) for k in range(len(data))]

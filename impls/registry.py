@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from impls.workload import Workload
 
@@ -38,8 +38,12 @@ class Implementation:
     an entry point of the group ``samenet.implementations``; the entry point names an ``Implementation``, and the module
     that holds it must not import the framework.
 
+    ``on_gpu`` has the values of the manifest that differ on a GPU.
+
+    ``lower`` are the precisions below float32 that it has for its products, by device.
+
     ``only`` names the values of the workload's fields that the implementation was written for, where it is not all of
-    them.
+    them; ``impossible`` the devices that a reader would look for and that it cannot use, with the reason.
 
     Raises:
         ValueError: ``manifest`` has a key that no other has.
@@ -53,11 +57,14 @@ class Implementation:
     needs: str = ""
     lane: str = "plain"
     manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
+    on_gpu: Mapping[str, str] = field(default_factory=dict, hash=False)
+    lower: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     only: Mapping[str, str] = field(default_factory=dict, hash=False)
+    impossible: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Give every manifest the same keys, so that two of them can always be compared."""
-        unknown = set(self.manifest) - set(MANIFEST)
+        unknown = {*self.manifest, *self.on_gpu} - set(MANIFEST)
         if unknown:
             raise ValueError(
                 f"{self.name}'s manifest has {', '.join(sorted(unknown))}; its keys are: {', '.join(MANIFEST)}"
@@ -78,6 +85,7 @@ class Implementation:
 NUMPY = (("numpy", "numpy"),)
 TORCH = (("torch", "torch"),)
 JAX = (("jax", "jax"), ("jaxlib", "jaxlib"))
+CUPY = (("cupy", "cupy-cuda13x"),)
 THEANO = (("theano", "Theano-PyMC"), ("scipy", "scipy"))
 PYTENSOR = (("pytensor", "pytensor"), ("numba", "numba"), *JAX)
 
@@ -132,6 +140,12 @@ _THEANO = {
     "accumulation": "float32, the mean in float64",
 }
 
+_CUDA = ("cpu", "cuda")
+_ON_GPU = {"cuda": ("tf32", "bfloat16")}  # XLA's code for CPUs takes float32 whatever it is asked for
+_TORCH_LOWER = {**_ON_GPU, "cpu": ("bfloat16",)}
+_TORCH_GPU = {"blas": "cuBLAS", "threads": "the GPU's"}
+_JAX_GPU = {"blas": "cuBLAS and XLA's own, as XLA finds faster", "threads": "the GPU's"}
+
 # Gradients of a tuned lane that are written for one activation; the plain lanes have the others.
 _BY_HAND = {"model": "mlp", "activation": "tanh"}
 
@@ -150,22 +164,60 @@ IMPLEMENTATIONS = (
         },
         only=_BY_HAND,
     ),
-    Implementation("torch", "impls.torch_mlp:TorchTrainer", "torch", TORCH, manifest=_TORCH),
+    Implementation(
+        "cupy",
+        "impls.cupy_mlp:CupyTrainer",
+        "cupy",
+        CUPY,
+        devices=("cuda",),
+        needs="CUDA 13",
+        manifest=_NUMPY | {"blas": "cuBLAS", "threads": "the GPU's"},
+    ),
+    Implementation(
+        "torch",
+        "impls.torch_mlp:TorchTrainer",
+        "torch",
+        TORCH,
+        _CUDA,
+        manifest=_TORCH,
+        on_gpu=_TORCH_GPU,
+        lower=_TORCH_LOWER,
+    ),
     Implementation(
         "torch-compile",
         "impls.torch_compile_mlp:TorchCompileTrainer",
         "torch",
         TORCH,
+        devices=_CUDA,
         needs="a C++ compiler",
         lane="tuned",
         manifest=_TORCH | {"compile": "inductor (C++), the step and its update, at the first one"},
+        lower=_TORCH_LOWER,
+        on_gpu=_TORCH_GPU | {"compile": "inductor (Triton), the step and its update, at the first one"},
     ),
-    Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, manifest=_JAX),
+    Implementation(
+        "torch-cudagraph",
+        "impls.torch_cudagraph_mlp:TorchCudagraphTrainer",
+        "torch",
+        TORCH,
+        devices=("cuda",),
+        needs="a C++ compiler",
+        lane="tuned",
+        manifest=_TORCH
+        | {
+            "compile": "inductor (Triton), the step and its update, when it is built",
+            "loop": "CUDA graphs of 20 steps, and of one for the rest",
+        }
+        | _TORCH_GPU,
+        lower=_ON_GPU,
+    ),
+    Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, _CUDA, manifest=_JAX, on_gpu=_JAX_GPU, lower=_ON_GPU),
     Implementation(
         "jax-scan",
         "impls.jax_scan_mlp:JaxScanTrainer",
         "jax",
         JAX,
+        devices=_CUDA,
         lane="tuned",
         manifest=_JAX
         | {
@@ -173,14 +225,21 @@ IMPLEMENTATIONS = (
             "donation": "weights donated",
             "loop": "compiled, up to 1,024 steps a call",
         },
+        on_gpu=_JAX_GPU,
+        lower=_ON_GPU,
     ),
     Implementation(
         "theano",
         "impls.theano_mlp:TheanoTrainer",
         "theano",
         THEANO,
+        devices=_CUDA,
         needs="Python 3.11 and a C++ compiler",
         manifest=_THEANO,
+        impossible={
+            "cuda": "Theano's GPU code needs libgpuarray, which no package provides any more, and its JAX linker a jax"
+            " of 2021"
+        },
     ),
     Implementation(
         "theano-tuned",
@@ -205,6 +264,7 @@ IMPLEMENTATIONS = (
         "impls.pytensor_jax_mlp:PytensorJaxTrainer",
         "pytensor",
         PYTENSOR,
+        devices=_CUDA,
         lane="tuned",
         manifest=_PYTENSOR
         | {
@@ -215,6 +275,8 @@ IMPLEMENTATIONS = (
             "donation": "no",
             "accumulation": "float32",
         },
+        on_gpu=_JAX_GPU,
+        lower=_ON_GPU,
     ),
 )
 
@@ -238,8 +300,28 @@ class Case:
         """The name of the case: ``<implementation>-<device>``."""
         return f"{self.implementation.name}-{self.device}"
 
+    @property
+    def manifest(self) -> dict[str, str]:
+        """What a reader must know of the implementation on this device."""
+        on_gpu = {} if self.device == "cpu" else self.implementation.on_gpu
+        return {**self.implementation.manifest, **on_gpu}
 
-def cases() -> tuple[Case, ...]:
-    """Return every case that the registry knows, whether this machine can run it or not."""
+    def unsupported(self, workload: Workload) -> str:
+        """Say why ``workload`` cannot be trained on this device, or return ""."""
+        kind = self.device.partition(":")[0]
+        reason = self.implementation.impossible.get(kind, "")
+        if workload.precision not in ("float32", *self.implementation.lower.get(kind, ())):
+            reason = f"{self.implementation.name} has no {workload.precision} on {kind}"
+        return f"unsupported: {reason}" if reason else self.implementation.unsupported(workload)
+
+
+def cases(gpus: Sequence[int] = (0,)) -> tuple[Case, ...]:
+    """Return every case that the registry knows, on each of ``gpus``, whether this machine can run it or not."""
     added = tuple(entry.load() for entry in entry_points(group=ENTRY_POINTS))
-    return tuple(Case(each, device) for each in IMPLEMENTATIONS + added for device in each.devices)
+    names = {"cuda": [f"cuda:{number}" if number else "cuda" for number in gpus]}
+    return tuple(
+        Case(each, name)
+        for each in IMPLEMENTATIONS + added
+        for device in each.devices
+        for name in names.get(device, [device])
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from impls.interface import Batches, Params, Trainer
-from impls.torch_mlp import ACTIVATIONS
+from impls.torch_mlp import ACTIVATIONS, forward_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from impls.workload import Workload
 
 
-def cost_function(workload: Workload) -> Callable[..., torch.Tensor]:
+def cost_function(workload: Workload, device: torch.device) -> Callable[..., torch.Tensor]:
     """Return the mean cross-entropy as a function of the weights and of a minibatch, (batch, inputs) and (batch,)."""
-    activate = ACTIVATIONS[workload.activation]
+    activate, forward = ACTIVATIONS[workload.activation], forward_context(workload, device)
 
     def layer(x: torch.Tensor, w1: torch.Tensor, b1: torch.Tensor, *leak: torch.Tensor) -> torch.Tensor:
         return activate(x @ w1 + b1, workload, *leak)
@@ -27,9 +27,10 @@ def cost_function(workload: Workload) -> Callable[..., torch.Tensor]:
 
     def cost(params: tuple[torch.Tensor, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         *first, w2, b2 = params
-        hidden = hidden_layer(x, *first)
-        logits = hidden @ w2 + b2
-        return torch.nn.functional.cross_entropy(logits, y)
+        with forward:
+            hidden = hidden_layer(x, *first)
+            logits = hidden @ w2 + b2
+            return torch.nn.functional.cross_entropy(logits, y)
 
     return cost
 
@@ -40,14 +41,13 @@ class TorchCompileTrainer(Trainer):
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device`` and define the update; inductor compiles it at the first step."""
-        torch.set_float32_matmul_precision("highest")  # no TF32: precision is part of the workload
         torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
         self._device = torch.device(device)
         self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
         self._labels = torch.from_numpy(data.labels).long().to(self._device).split(data.batch_size)
         self._params = tuple(torch.zeros(shape, device=self._device) for shape in workload.shapes.values())
 
-        cost = cost_function(workload)
+        cost = cost_function(workload, self._device)
 
         def step(params: tuple[torch.Tensor, ...], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             gradients, loss = torch.func.grad_and_value(cost)(params, x, y)

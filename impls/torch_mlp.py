@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 
     from impls.interface import Float32
     from impls.workload import Workload
+
+
+def forward_context(workload: Workload, device: torch.device) -> AbstractContextManager[object]:
+    """Allow TF32 only where the workload asks for it; return the context for the forward pass.
+
+    bfloat16 is autocast's: products have its operands and results, backward too, and everything else is float32.
+    """
+    torch.set_float32_matmul_precision("high" if workload.precision == "tf32" else "highest")
+    if workload.precision == "bfloat16":
+        # The weights change at each step, so that there is nothing to keep.
+        autocast: AbstractContextManager[object] = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+        return autocast
+    return nullcontext()
 
 
 def leaky(z: torch.Tensor, leak: float | torch.Tensor) -> torch.Tensor:
@@ -46,7 +60,7 @@ class Activation(nn.Module):  # type: ignore[misc]  # torch is not installed whe
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Return the hidden layer's output, (batch, hidden)."""
-        return self._function(z, self._workload, *self._learned)
+        return self._function(z.float(), self._workload, *self._learned)
 
 
 @final
@@ -55,8 +69,8 @@ class TorchTrainer(Trainer):
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Build the modules and move them and the data to ``device``."""
-        torch.set_float32_matmul_precision("highest")  # no TF32: precision is part of the workload
         self._device = torch.device(device)
+        self._forward = forward_context(workload, self._device)
         self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
         self._labels = torch.from_numpy(data.labels).long().to(self._device).split(data.batch_size)
         shapes = workload.shapes
@@ -73,7 +87,8 @@ class TorchTrainer(Trainer):
 
     def _step(self, k: int) -> torch.Tensor:
         self._optimizer.zero_grad()
-        loss: torch.Tensor = self._cost(self._model(self._images[k]), self._labels[k])
+        with self._forward:
+            loss: torch.Tensor = self._cost(self._model(self._images[k]), self._labels[k])
         loss.backward()
         self._optimizer.step()
         return loss.detach()

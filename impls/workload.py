@@ -17,7 +17,7 @@ CHOICES = {
     "model": ("mlp", "linear"),
     "activation": ("tanh", "sigmoid", "hard_sigmoid", "hard_tanh", "relu", "leaky_relu", "prelu", "maxout"),
     "init": ("glorot", "glorot_normal", "book", "zeros"),
-    "precision": ("float32",),
+    "precision": ("float32", "tf32", "bfloat16"),
 }
 LINEAR_RATE = 0.13  # the book's learning rate for its linear model
 
@@ -34,6 +34,9 @@ class Workload:
     for ``init``: ``glorot`` draws both matrices from U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot and
     Bengio, 2010), ``glorot_normal`` from a normal distribution with the same variance, ``book`` is ``glorot`` with
     zeros for the second one, and ``zeros`` has them for both. ``data`` is the checksum of the data set.
+
+    ``precision`` is that of the matrix products: with ``tf32`` and ``bfloat16`` their operands, and at most their
+    results, are rounded to these formats; sums, all other operations and the weights stay float32.
 
     A ``linear`` model has no hidden layer, and ``hidden`` and ``activation`` mean nothing to it. ``leaky_relu`` has the
     slope ``leak`` for negative inputs, and ``prelu`` learns one for each hidden unit, starting with ``leak`` (0.25 as

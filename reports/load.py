@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from bench.records import SCHEMA, CurvePoint, Launch, State
+from bench.records import SCHEMA, CurvePoint, GpuLoad, Launch, State
 from reports.stats import Estimate
 
 Text = dict[str, str]
@@ -40,6 +41,8 @@ class Round:
     order: int
     wall_seconds: float
     disturbance: str
+    joules: float = 0.0
+    gpu: GpuLoad | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,12 @@ class Case:
     def clean_seconds(self) -> dict[tuple[int, int], float]:
         """The wall seconds of the rounds that count, keyed by (launch, turn)."""
         return {(each.launch, each.turn): each.wall_seconds for each in self.rounds if not each.disturbance}
+
+    @property
+    def joules(self) -> float | None:
+        """The median energy of a round: of the case's GPU, or else of the processor; None where nothing told it."""
+        found = [each.gpu.joules if each.gpu else each.joules for each in self.rounds if not each.disturbance]
+        return median(found) if found and min(found) > 0 else None
 
     @property
     def timed(self) -> Estimate:

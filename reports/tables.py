@@ -27,6 +27,7 @@ BASELINES = ("theano-cpu", "numpy-cpu")  # the book's framework, or else what ev
 SPLITS = ("train", "validation", "test")
 BUILD, FIRST, MEMORY = "build, cold (s)", "first step, cold (s)", "peak memory (MiB)"
 BOUND, RATE, ERRORS, STATE = "of bound (%)", "GFLOP/s", "error train/val/test (%)", "state"
+ENERGY = "energy (J)"
 DETAIL = ["versions", BUILD, FIRST, MEMORY]  # what a terminal's narrow table leaves to others
 HISTORY_ROWS = 20
 CURVE_COLUMNS = 10
@@ -125,6 +126,7 @@ def numbers(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
                     row |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
             row |= {f"{split}_error_percent": case.error_rates.get(split) for split in SPLITS}
             row |= {"gflop_per_second": case.step_flops * case.iterations / case.timed.value / 1e9}
+            row |= {"joules": case.joules}
             row |= startup(case) | {"step_seconds": case.timed.value / case.iterations, "peak_bytes": case.peak_bytes}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -166,6 +168,7 @@ def comparison(cases: Sequence[Case], baseline: str) -> Table:
                 speedup: "1" if case.case == baseline else "" if math.isnan(over.value) else figure(over),
                 BOUND: figure(scaled(case.efficiency, 100)),
                 RATE: f"{row['gflop_per_second']:.0f}",
+                ENERGY: single(case.joules),
                 ERRORS: " ".join(f"{case.error_rates[name]:.2f}" for name in SPLITS if name in case.error_rates),
                 BUILD: single(row["build_seconds_cold"]),
                 FIRST: single(row["first_step_seconds_cold"]),
@@ -175,7 +178,17 @@ def comparison(cases: Sequence[Case], baseline: str) -> Table:
         )
     rows += [{"case": case.case, "versions": versions(case), STATE: str(case.state)} for case in without_number(cases)]
     terms = {"case": "case", "versions": "versions", time: "time", speedup: "speedup", BOUND: "efficiency"}
-    terms |= {RATE: "rate", ERRORS: "error", BUILD: "build", FIRST: "first-step", MEMORY: "memory", STATE: "state"}
+    terms |= {
+        RATE: "rate",
+        ENERGY: "energy",
+        ERRORS: "error",
+        BUILD: "build",
+        FIRST: "first-step",
+        MEMORY: "memory",
+        STATE: "state",
+    }
+    if not any(case.joules for case in cases):
+        del terms[ENERGY]
     frame = pd.DataFrame(rows, columns=list(terms)).fillna("")
     return Table("comparison", "Comparison", frame, terms, (FOOTNOTE, *reasons(cases)), len(BOOK_ROWS), data)
 
@@ -189,13 +202,15 @@ def gpu(cases: Sequence[Case]) -> Table:
     data = []
     valid = {(case.implementation, case.device): case for case in valid_cases(cases)}
     for name in dict.fromkeys(name for name, _ in valid):
-        on_cpu, on_gpu = valid.get((name, "cpu")), valid.get((name, "cuda"))
-        times = [figure(case.timed) if case else "not measured" for case in (on_cpu, on_gpu)]
-        speedup = ratio(on_cpu, on_gpu) if on_cpu and on_gpu else None
-        rows.append((name, *times, figure(speedup)))
-        if speedup:
-            data.append({"implementation": name, **speedup._asdict()})
-    measured = any(device == "cuda" for _, device in valid)
+        on_cpu = valid.get((name, "cpu"))
+        for device in [device for other, device in valid if other == name and device != "cpu"] or ["cuda"]:
+            on_gpu = valid.get((name, device))
+            times = [figure(case.timed) if case else "not measured" for case in (on_cpu, on_gpu)]
+            speedup = ratio(on_cpu, on_gpu) if on_cpu and on_gpu else None
+            rows.append((name if device == "cuda" else f"{name} on {device}", *times, figure(speedup)))
+            if speedup:
+                data.append({"implementation": name, "device": device, **speedup._asdict()})
+    measured = any(device != "cpu" for _, device in valid)
     notes = (FOOTNOTE,) + (() if measured else ("There is no GPU row: no case of this run has run on a GPU.",))
     frame = pd.DataFrame(rows, columns=list(terms))
     return Table("gpu", "CPU against GPU", frame, terms, notes, 1, pd.DataFrame(data))
@@ -379,14 +394,17 @@ def noise_sentence(floor: NoiseFloor) -> str:
 
 
 def reasons(cases: Sequence[Case]) -> list[str]:
-    """Say of each case without a figure why it has none."""
-    return [f"{case.case} is {case.state}: {case.reason}" for case in without_number(cases)]
+    """Say of each case without a figure why it has none; those with one reason in one sentence."""
+    found: dict[str, list[str]] = {}
+    for case in without_number(cases):
+        found.setdefault(f"{case.state}: {case.reason}", []).append(case.case)
+    return [f"{', '.join(names)} {'are' if names[1:] else 'is'} {reason}" for reason, names in found.items()]
 
 
 def verdict(cases: Sequence[Case], baseline: str) -> str:
     """Return the answer in one sentence: who is fastest on the CPU and on the GPU, and by how much."""
     valid = valid_cases(cases)
-    on_cpu, on_gpu = ([case for case in valid if case.device == device] for device in ("cpu", "cuda"))
+    on_cpu, on_gpu = ([case for case in valid if (case.device == "cpu") is cpu] for cpu in (True, False))
     if not valid:
         return "No case of this run has earned a figure."
     sentences = []

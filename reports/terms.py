@@ -16,6 +16,8 @@ TERMS = {
     "efficiency": "The matrix products' own time over the case's, paired in the same way: the fastest BLAS that was"
     " found needs that share of the case's time for the step's five products alone.",
     "rate": "The floating-point operations of the step's five matrix products over the case's whole time.",
+    "energy": "Joules of one round, the median: of the GPU's whole board for a case on a GPU (NVML), of the processor's"
+    " packages for one on the CPU (RAPL), where the machine tells them.",
     "error": "Share of images that are classified wrongly after the round, computed by the harness in numpy from"
     " the case's weights. The book's 2 % is met by the training error of a re-run with its settings, whose validation"
     " error is 2.7 % and test error 3.0 %.",

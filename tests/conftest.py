@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from bench import gpu
 from bench.data import Split
 from bench.environments import NoInterpreterError, find_interpreter
 from bench.machine import choose_cpus
 from bench.workers import Worker
 from impls.registry import Case, cases
+from impls.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,18 @@ def make_split(rows: int, inputs: int = 784, classes: int = 10, seed: int = 0) -
     return Split(((ink[labels] | noise) * rng.integers(1, 256, (rows, inputs))).astype(np.uint8), labels)
 
 
+def interpreter_for(case: Case) -> Path:
+    """Return the interpreter that serves ``case``, or skip the test with the reason why there is none."""
+    try:
+        reason, python = case.unsupported(Workload()) or gpu.missing(case.device), None
+        python = None if reason else find_interpreter(case.implementation, {}, ROOT)
+    except NoInterpreterError as error:
+        reason = str(error)
+    if python is None:
+        pytest.skip(reason)
+    return python
+
+
 @pytest.fixture(scope="session")
 def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which workers find what others have compiled."""
@@ -44,11 +58,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def worker(request: pytest.FixtureRequest, caches: Path) -> Iterator[Worker]:
     """Start one worker for each case of the registry, with its framework imported."""
     case: Case = request.param
-    try:
-        python = find_interpreter(case.implementation, {}, ROOT)
-    except NoInterpreterError as error:
-        pytest.skip(str(error))
-    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=caches) as live:
+    with Worker(case, interpreter_for(case), ROOT, cpus=choose_cpus(None), folder=caches) as live:
         live.load_framework()
         yield live
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 IDENTITY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org"}
 IDENTITY |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org"}
 NUMPY = "impls/numpy_mlp.py"
-STEP = "        hidden, backward = self._hidden_layer(x, *first)\n"
+STEP = "    hidden, backward = hidden_layer(x, *first)\n"
 
 
 class Repository:
@@ -99,7 +99,7 @@ def test_a_slower_step_fails_and_is_named(repository: Repository, monkeypatch: p
 
 def test_the_same_code_passes(repository: Repository, tmp_path: Path) -> None:
     """Nothing has changed but a comment: no verdict fails, and JUnit's XML and the comment have it too."""
-    repository.edit(NUMPY, STEP, "        # the hidden layer\n" + STEP)
+    repository.edit(NUMPY, STEP, "    # the hidden layer\n" + STEP)
     comment, junit = tmp_path / "comment.md", tmp_path / "junit.xml"
     code, output, comparison = repository.against(
         *("HEAD", "--tolerance", "20", "--comment", str(comment), f"--junitxml={junit}")
@@ -139,9 +139,9 @@ def test_cases_that_only_one_side_has_are_new_and_removed(repository: Repository
 
 def test_a_revision_whose_code_fails_is_inconclusive(repository: Repository) -> None:
     """What cannot be measured at the revision costs no present number."""
-    repository.edit(NUMPY, STEP, STEP + '        raise RuntimeError("broken then")\n')
+    repository.edit(NUMPY, STEP, STEP + '    raise RuntimeError("broken then")\n')
     repository.commit()
-    repository.edit(NUMPY, '        raise RuntimeError("broken then")\n', "")
+    repository.edit(NUMPY, '    raise RuntimeError("broken then")\n', "")
     code, output, comparison = repository.against("HEAD")
     assert code == 0, output
     (verdict,) = comparison["verdicts"]
@@ -173,7 +173,7 @@ def test_an_unknown_revision_is_refused(repository: Repository, revision: str, c
 
 def test_a_shallow_clone_is_told_how_to_deepen_itself(repository: Repository, tmp_path: Path) -> None:
     """A revision that was cut off is not just unknown."""
-    repository.edit(NUMPY, STEP, "        # the hidden layer\n" + STEP)
+    repository.edit(NUMPY, STEP, "    # the hidden layer\n" + STEP)
     repository.commit()
     first = repository.git("rev-parse", "HEAD~1").strip()
     repository.git("clone", "--quiet", "--depth", "1", f"file://{repository.folder}", str(tmp_path / "shallow"))

@@ -13,12 +13,14 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-FRAMEWORKS = {"jax", "jaxlib", "numba", "pytensor", "theano", "torch"}
+FRAMEWORKS = {"cupy", "jax", "jaxlib", "numba", "pytensor", "theano", "torch"}
 OWN: dict[str, set[str]] = {
+    "cupy_mlp": {"cupy"},
     "jax_matmul": {"jax"},
     "torch_matmul": {"torch"},
     "torch_mlp": {"torch"},
     "torch_compile_mlp": {"torch"},
+    "torch_cudagraph_mlp": {"torch"},
     "jax_scan_mlp": {"jax"},
     "jax_mlp": {"jax"},
     "pytensor_mlp": {"pytensor"},

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.environments import NoInterpreterError, find_interpreter
 from bench.machine import choose_cpus
 from bench.workers import Worker
 from impls.registry import Case, cases
 from impls.workload import Workload, initial_params
-from tests.conftest import ROOT, make_split
+from tests.conftest import ROOT, interpreter_for, make_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +33,10 @@ def images() -> Split:
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
 def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, images: Split, caches: Path) -> None:
     """Its peak stays below 1.5 times what the bare import takes and the float32 images."""
-    try:
-        python = find_interpreter(case.implementation, {}, ROOT)
-    except NoInterpreterError as error:
-        pytest.skip(str(error))
+    python = interpreter_for(case)
     imports = [name for name, _ in case.implementation.packages]
     imports += filter(None, [LATER.get(case.implementation.name)])
-    command = [python, "-c", f"import {', '.join(imports)}; print({PEAK_KIB})"]
+    command = [str(python), "-c", f"import {', '.join(imports)}; print({PEAK_KIB})"]
     # Theano looks for a BLAS while it is imported, and fails without distutils, unless it is told that there is none.
     bare = subprocess.check_output(command, text=True, env=os.environ | {"THEANO_FLAGS": "blas__ldflags="})
     workload = Workload()

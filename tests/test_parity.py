@@ -49,6 +49,36 @@ def test_implementation_agrees_with_the_reference(worker: Worker, workload: Work
     assert parity.verified, parity.sentence
 
 
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_lower_precision_has_a_tolerance_of_its_own(worker: Worker, precision: str) -> None:
+    """What float32 would not allow is within it, and it is the products that are rounded; other cases say no."""
+    workload = Workload(hidden=100, batch_size=100, precision=precision)
+    reason = worker.case.unsupported(workload)
+    if reason:
+        pytest.skip(reason)
+    split, initial = make_split(1000), initial_params(workload)
+    reference, strict = (Reference(each, split, initial) for each in (workload, replace(workload, precision="float32")))
+    worker.build(workload, split, initial)
+    losses = worker.run(reference.steps).losses
+    parity = reference.judge(losses, worker.params())
+    assert parity.verified, parity.sentence
+    assert not strict.judge(losses, worker.params()).verified
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("name", Workload().shapes)
+def test_mistakes_are_noticed_in_every_precision(precision: str, name: str) -> None:
+    """A parameter that is not updated fails parity in bfloat16 too, and so does a wrong learning rate."""
+    workload = Workload(batch_size=100, precision=precision)
+    truth = Reference(workload, make_split(1000), initial_params(workload))
+    losses, params = in_float64(workload, truth.steps)
+    assert truth.judge(losses, params).verified
+    assert not truth.judge(*in_float64(workload, truth.steps, learning_rate=0.015)).verified
+    kept, index = list(params), list(workload.shapes).index(name)
+    kept[index] = initial_params(workload)[index]
+    assert not truth.judge(losses, tuple(kept)).verified
+
+
 def test_each_run_starts_from_the_initial_weights(worker: Worker) -> None:
     """Two runs give the same losses: nothing is left over from the first."""
     workload = Workload(hidden=33, batch_size=50)

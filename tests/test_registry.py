@@ -54,6 +54,7 @@ def test_the_pages_example_is_measured_from_outside(bench: Bench, tmp_path: Path
     (case,) = saved["benchmarks"]
     assert case["extra_info"]["state"] == "valid"
     assert case["extra_info"]["manifest"] == dict.fromkeys(MANIFEST, "not stated") | {
+        "precision": "float32",
         "blas": "OpenBLAS",
         "fast_math": "no",
     }

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from impls.registry import Implementation
 
 
+ROOT = Path(__file__).parent.parent  # the tree that is measured
+
+
 class NoInterpreterError(Exception):
     """No interpreter here can import the framework; the message says how to get one."""
 

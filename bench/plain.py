@@ -5,23 +5,22 @@ It is no part of a run; ``pytest bench/plain.py --iterations 100 --rounds 6`` na
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench import data, machine
-from bench.environments import find_interpreter
+from bench.environments import ROOT, find_interpreter
 from bench.workers import Worker
 from impls.registry import cases
 from impls.workload import Workload, initial_params, parse_overrides
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from impls.registry import Case
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("plain", [pytest.param(case, id=case.id) for case in cases()])

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import data, machine
 from bench.campaign import Campaign, Entry, Plan
-from bench.environments import find_interpreter
+from bench.environments import ROOT, find_interpreter
 from bench.progress import Silent
 from bench.records import State
 from bench.reference import Reference
@@ -34,7 +34,6 @@ from reports.stats import Estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ROOT = Path(__file__).parent.parent
 BASELINE = "numpy-cpu"
 PLAIN_LANES = ("numpy", "torch", "jax", "theano")
 CALIBRATIONS = 2  # the second one measures what the first one has set

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.conftest import hand_over
+from bench.replay import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable

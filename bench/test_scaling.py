@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from bench.conftest import Session, hand_over
 from bench.options import amount
+from bench.replay import hand_over
+from bench.session import Session
 from impls.workload import Workload, parse_overrides
 from reports import tables
 

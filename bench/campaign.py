@@ -173,7 +173,7 @@ class Campaign:
         for entry in self._shuffled(self.entries):
             if self.records[entry.label].state is State.VALID:
                 self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
-                own = folder / entry.label
+                own = folder / (entry.group or entry.label)  # two revisions compile much the same
                 own.mkdir(exist_ok=True)
                 with self._guarded(entry):
                     worker = self._workers[entry.label] = stack.enter_context(

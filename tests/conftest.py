@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
+CASES = [case for case in cases() if not (case.unsupported(Workload()) or gpu.missing(case.device))]
 
 
 def make_split(rows: int, inputs: int = 784, classes: int = 10, seed: int = 0) -> Split:
@@ -39,13 +40,9 @@ def make_split(rows: int, inputs: int = 784, classes: int = 10, seed: int = 0) -
 def interpreter_for(case: Case) -> Path:
     """Return the interpreter that serves ``case``, or skip the test with the reason why there is none."""
     try:
-        reason, python = case.unsupported(Workload()) or gpu.missing(case.device), None
-        python = None if reason else find_interpreter(case.implementation, {}, ROOT)
+        return find_interpreter(case.implementation, {}, ROOT)
     except NoInterpreterError as error:
-        reason = str(error)
-    if python is None:
-        pytest.skip(reason)
-    return python
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +51,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("caches")
 
 
-@pytest.fixture(scope="session", params=cases(), ids=lambda case: case.id)
+@pytest.fixture(scope="session", params=CASES, ids=lambda case: case.id)
 def worker(request: pytest.FixtureRequest, caches: Path) -> Iterator[Worker]:
     """Start one worker for each case of the registry, with its framework imported."""
     case: Case = request.param

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bench.data import Split
 from bench.reference import Exact, Reference, train
-from impls.registry import IMPLEMENTATIONS, cases
+from impls.registry import IMPLEMENTATIONS
 from impls.workload import CHOICES, Workload, initial_params
-from tests.conftest import make_split
+from tests.conftest import CASES, make_split
 
 if TYPE_CHECKING:
     from bench.workers import Worker
@@ -25,7 +25,7 @@ KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
 # tests/test_parity.py has the other lanes: numba compiles too long for a test of every network.
 plain_lanes = pytest.mark.parametrize(
     "worker",
-    [case for case in cases() if case.implementation.lane == "plain" and case.implementation.name != "pytensor"],
+    [case for case in CASES if case.implementation.lane == "plain" and case.implementation.name != "pytensor"],
     ids=lambda case: case.id,
     indirect=True,
 )

@@ -98,11 +98,15 @@ def test_a_slower_step_fails_and_is_named(repository: Repository, monkeypatch: p
 
 
 def test_the_same_code_passes(repository: Repository, tmp_path: Path) -> None:
-    """Nothing has changed but a comment: no verdict fails, and JUnit's XML and the comment have it too."""
+    """Nothing has changed but a comment: no verdict fails, and JUnit's XML and the comment have it too.
+
+    The revision is a branch with a slash in its name, as many have.
+    """
+    repository.git("branch", "team/before")
     repository.edit(NUMPY, STEP, "    # the hidden layer\n" + STEP)
     comment, junit = tmp_path / "comment.md", tmp_path / "junit.xml"
     code, output, comparison = repository.against(
-        *("HEAD", "--tolerance", "20", "--comment", str(comment), f"--junitxml={junit}")
+        *("team/before", "--tolerance", "20", "--comment", str(comment), f"--junitxml={junit}")
     )
     assert code == 0, output
     (verdict,) = comparison["verdicts"]

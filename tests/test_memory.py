@@ -10,14 +10,14 @@ import pytest
 
 from bench.machine import choose_cpus
 from bench.workers import Worker
-from impls.registry import Case, cases
 from impls.workload import Workload, initial_params
-from tests.conftest import ROOT, interpreter_for, make_split
+from tests.conftest import CASES, ROOT, interpreter_for, make_split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.data import Split
+    from impls.registry import Case
 
 LIMIT = 1.5
 LATER = {"torch-compile": "torch._inductor.compile_fx"}  # what the framework itself imports at the first step
@@ -30,7 +30,7 @@ def images() -> Split:
     return make_split(50_000)
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, images: Split, caches: Path) -> None:
     """Its peak stays below 1.5 times what the bare import takes and the float32 images."""
     python = interpreter_for(case)

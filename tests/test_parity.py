@@ -13,8 +13,8 @@ from bench.machine import choose_cpus
 from bench.reference import Exact, Reference, Rounded, error_rate, train
 from bench.workers import Worker
 from impls.registry import BOUNDS, Case
-from impls.workload import Workload, initial_params
-from tests.conftest import ROOT, make_split
+from impls.workload import CHOICES, Workload, initial_params
+from tests.conftest import CASES, ROOT, make_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,13 @@ WORKLOADS = [
     Workload(hidden=1, batch_size=100, seed=1),
     Workload(inputs=17, hidden=13, classes=3, batch_size=64, seed=2, learning_rate=0.5),
     Workload(inputs=5, hidden=101, classes=7, batch_size=1, seed=3, init="book"),
+]
+
+LOWER = [
+    pytest.param(case, precision, id=f"{case.id}-{precision}")
+    for case in CASES
+    for precision in CHOICES["precision"][1:]
+    if not case.unsupported(Workload(precision=precision))
 ]
 
 
@@ -49,13 +56,10 @@ def test_implementation_agrees_with_the_reference(worker: Worker, workload: Work
     assert parity.verified, parity.sentence
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize(("worker", "precision"), LOWER, indirect=["worker"])
 def test_a_lower_precision_has_a_tolerance_of_its_own(worker: Worker, precision: str) -> None:
-    """What float32 would not allow is within it, and it is the products that are rounded; other cases say no."""
+    """What float32 would not allow is within it."""
     workload = Workload(hidden=100, batch_size=100, precision=precision)
-    reason = worker.case.unsupported(workload)
-    if reason:
-        pytest.skip(reason)
     split, initial = make_split(1000), initial_params(workload)
     reference, strict = (Reference(each, split, initial) for each in (workload, replace(workload, precision="float32")))
     worker.build(workload, split, initial)

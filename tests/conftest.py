@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or gpu.missing(case.device))]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: what is started in the background ignores it, and so would the campaigns that tests interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_split(rows: int, inputs: int = 784, classes: int = 10, seed: int = 0) -> Split:

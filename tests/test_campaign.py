@@ -74,9 +74,8 @@ def audit(worker: Worker) -> tuple[float, float]:
     workload = Workload(hidden=200, batch_size=200)
     worker.build(workload, make_split(2000), initial_params(workload))
     worker.run(10)  # which is where some compile
-    steps = max(
-        10, int(10 * 0.4 / min(worker.run(10).wall_seconds for _ in range(3)))
-    )  # four tenths of a second, about
+    ten = min(worker.run(10).wall_seconds for _ in range(3))
+    steps = max(10, int(10 * 0.4 / ten))  # four tenths of a second, about
     ratios, after = [], []
     for _ in range(3):
         once = worker.run(steps).wall_seconds

@@ -132,7 +132,7 @@ class Session:
             plan = replace(plan, iterations=self._epochs.updates, rounds=len(self._epochs.ends), launches=1)
         entries = self._entries(selected, workload)
         self.campaign = Campaign(plan, entries, Display(), self._enough, course=self._epochs)
-        source = Path(dataset.source).name if Path(dataset.source).is_dir() else dataset.source
+        source = Path(dataset.source).name if Path(dataset.source).is_absolute() else dataset.source
         self._about = {
             "protocol": protocol,
             "iterations": plan.iterations,

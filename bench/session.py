@@ -132,13 +132,14 @@ class Session:
             plan = replace(plan, iterations=self._epochs.updates, rounds=len(self._epochs.ends), launches=1)
         entries = self._entries(selected, workload)
         self.campaign = Campaign(plan, entries, Display(), self._enough, course=self._epochs)
+        source = Path(dataset.source).name if Path(dataset.source).is_absolute() else dataset.source
         self._about = {
             "protocol": protocol,
             "iterations": plan.iterations,
             "workload": asdict(workload),
             "fingerprint": workload.fingerprint,
             "step_flops": workload.step_flops,
-            "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
+            "data": {"name": dataset.name, "source": source, "sha256": dataset.sha256},
             "threads": len(cpus),
         }
         say = self._config.pluginmanager.getplugin("terminalreporter").write_line

@@ -218,8 +218,12 @@ class Worker:
         return dict(self._ask("versions", distributions=distributions))
 
     def thread_pools(self) -> list[dict[str, Any]]:
-        """Return the BLAS and OpenMP libraries in the process and their threads, as threadpoolctl finds them."""
-        return list(self._ask("thread_pools", text=inspect.getsource(threadpoolctl)))
+        """Return the BLAS and OpenMP libraries in the process and their threads, as threadpoolctl finds them.
+
+        Of a library's path the name stays: where somebody keeps an environment is nobody's business.
+        """
+        found = self._ask("thread_pools", text=inspect.getsource(threadpoolctl))
+        return [pool | {"filepath": Path(pool["filepath"]).name} for pool in found]
 
     def peak_bytes(self) -> int:
         """Return the most memory that the process has held.

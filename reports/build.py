@@ -111,8 +111,9 @@ def assemble_section(number: int, group: Group, wanted: str | None, found: Seque
     baseline = tables.choose_baseline(part.cases, wanted)
     case, hardware = part.cases[0], part.machine.hardware
     title = (
-        f"{hardware.get('cpu', 'unknown CPU')}, {case.threads} threads · {case.data.name} · workload {case.fingerprint}"
-        f" · {group.conditions.precision} · {case.iterations:,} iterations"
+        f"{hardware.get('cpu', 'unknown CPU')}, {case.threads} threads · {case.data.name} · {case.workload.network},"
+        f" init {case.workload.init}, batch {case.workload.batch_size} · {group.conditions.precision}"
+        f" · {case.iterations:,} iterations (workload {case.fingerprint})"
     )
     every = (
         tables.comparison(part.cases, baseline),

@@ -29,11 +29,6 @@ NOTES = (
 )
 
 
-def workload(case: Case) -> Workload:
-    """Return what the case has trained."""
-    return Workload(**case.workload)
-
-
 def errors(case: Case) -> str:
     """Return the three error rates at the end."""
     return " ".join(f"{case.error_rates[name]:.2f}" for name in SPLITS if name in case.error_rates)
@@ -60,7 +55,7 @@ def table(runs: Sequence[Sequence[Case]]) -> Table:
     for cases in runs:
         found: dict[str, dict[str, str]] = {}
         for case in cases:
-            described = workload(case)
+            described = case.workload
             row = found.setdefault(case.implementation, {"implementation": case.implementation})
             row |= {"network": described.network, "init": described.init, STATE: str(case.state)}
             if case.training:
@@ -92,7 +87,7 @@ def matching(runs: Sequence[Sequence[Case]], wanted: Workload, epochs: int) -> l
         for cases in runs
         for case in valid_cases(cases)
         if case.data.name == "MNIST" and case.training and case.training.epochs == epochs
-        if replace(workload(case), data="", seed=0) == wanted
+        if replace(case.workload, data="", seed=0) == wanted
     ]
 
 
@@ -134,7 +129,7 @@ def pictures(runs: Sequence[Sequence[Case]]) -> list[Picture]:
     """Return each network's curves of the validation error."""
     found = ((cases, plots.errors(cases)) for cases in runs)
     return [
-        replace(picture, name=f"error-{number}", title=f"{workload(cases[0]).network}: {picture.title}")
+        replace(picture, name=f"error-{number}", title=f"{cases[0].workload.network}: {picture.title}")
         for number, (cases, picture) in enumerate(found, 1)
         if picture
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from bench.records import State
@@ -98,7 +98,7 @@ class Side:
         if "data" in found:
             found["data"] = f"{other.of.data.name} and {self.of.data.name}"
         if "workload" in found:
-            found["workload"] = changes(other.of.workload, self.of.workload)
+            found["workload"] = changes(asdict(other.of.workload), asdict(self.of.workload))
         if versions := changes(other.of.versions, self.of.versions):
             found["versions"] = versions
         return found

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from bench.records import SCHEMA, CurvePoint, GpuLoad, Launch, State
+from impls.workload import Workload  # noqa: TC001  # pydantic reads it
 from reports.stats import Estimate
 
 Text = dict[str, str]
@@ -66,7 +67,7 @@ class Case:
     reason: str
     protocol: str
     iterations: Annotated[int, Field(ge=1)]
-    workload: dict[str, Any]
+    workload: Workload
     fingerprint: str
     data: Data
     threads: int
@@ -122,7 +123,7 @@ class Case:
 
     def slim(self) -> Case:
         """Return the case without its raw values: what a history needs of it."""
-        return replace(self, rounds=[], launches=[], thread_pools=[], losses=[], curve=[], workload={})
+        return replace(self, rounds=[], launches=[], thread_pools=[], losses=[], curve=[])
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +329,7 @@ def read_run(path: Path) -> dict[Conditions, Part]:
             protocol=case.protocol,
             iterations=case.iterations,
             workload=case.fingerprint,
-            precision=str(case.workload.get("precision", "not told")),
+            precision=case.workload.precision,
             data=case.data.sha256,
             hardware=ours.machine.fingerprint,
             threads=case.threads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -277,13 +277,12 @@ def scaling(groups: Sequence[Group]) -> list[Picture]:
     for group in groups:  # the newest first: its point stays
         for case in valid_cases(group.newest.cases):
             for axis in ("hidden", "batch_size"):
-                size = case.workload.get(axis)
-                rest = tuple(sorted((name, str(value)) for name, value in case.workload.items() if name != axis))
+                size = getattr(case.workload, axis)
+                rest = tuple((name, str(value)) for name, value in asdict(case.workload).items() if name != axis)
                 key = (axis, group.conditions.hardware, group.conditions.threads, case.protocol, rest)
                 per_step = Estimate(*(each / case.iterations for each in case.timed))
-                if isinstance(size, int):
-                    curves[key].setdefault((case.case, size), per_step)
-                    about.setdefault(key, case)
+                curves[key].setdefault((case.case, size), per_step)
+                about.setdefault(key, case)
     found = [(key, points) for key, points in curves.items() if len({size for _, size in points}) > 1]
     return [scaling_picture(number, key, points, about[key]) for number, (key, points) in enumerate(found, 1)]
 
@@ -306,7 +305,7 @@ def scaling_picture(
         axes.set_xlabel(label)
         axes.set_ylabel("milliseconds a step")
 
-    fixed = f"{other.replace('_', ' ')} {example.workload.get(other)}"
+    fixed = f"{other.replace('_', ' ')} {getattr(example.workload, other)}"
     alt = f"Milliseconds a step of {data['case'].nunique()} cases over {data[axis].nunique()} values of the {label}."
     title = f"Time per step against {label} ({fixed}, hardware {hardware})"
     return Picture(f"scaling-{number}", title, alt, "scaling", drawn(draw, height=4), data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -314,7 +314,7 @@ def circumstances(part: Part) -> Table:
     facts |= {"load average before": f"{machine.load_average:.1f}"}
     facts |= {f"environment: {name}": value for name, value in machine.environment.items()}
     facts |= {"data": f"{case.data.name}, sha256 {case.data.sha256}", "workload fingerprint": case.fingerprint}
-    facts |= {f"workload: {name}": value for name, value in case.workload.items() if name != "data"}
+    facts |= {f"workload: {name}": value for name, value in asdict(case.workload).items() if name != "data"}
     facts |= {"protocol": case.protocol, "launches": plan.launches, "rounds a launch": plan.rounds}
     facts |= {"measured in (s)": f"{plan.wall_seconds:.0f}", "interrupted": plan.interrupted, "saved as": part.path}
     if part.noise_floor:

@@ -53,6 +53,9 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
         assert "WorkerClock" in each["options"]["timer"]
     assert {"test_iterations[numpy-cpu]", "test_iterations[torch-cpu]", "test_iterations[jax-cpu]"} == set(benchmarks)
     assert run["samenet"]["schema"] == 1
+    text = json.dumps(run)
+    assert str(ROOT) not in text  # it may be published
+    assert str(tmp_path.parent) not in text
     assert run["samenet"]["machine"]["fingerprint"]
 
 

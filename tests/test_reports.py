@@ -154,6 +154,7 @@ def test_cpu_and_gpu_stand_beside_the_books(tmp_path: Path) -> None:
         (run(record(iterations="many")), "does not fit schema 1: benchmarks.0.extra_info.Case.iterations"),
         (run(record(seconds=None)), "numpy-cpu is valid and has no seconds"),
         (run(record(seconds={"value": -1, "low": 0, "high": 1})), "numpy-cpu has an estimate of -1"),
+        (run(record() | {"workload": {"hidden": 0}}), "hidden is 0; it must be 1 or more"),
         (run(record(rounds=[])), "has numpy-cpu as valid without its rounds and launches"),
         (run(), "holds no case of samenet"),
     ],

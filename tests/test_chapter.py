@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from impls.workload import Workload
 from reports import build, chapter
 from reports.load import as_case, read_storage
+from tests.conftest import ROOT
 from tests.saved_runs import failed, record, run, save, training
 
 if TYPE_CHECKING:
@@ -72,6 +74,25 @@ def test_the_linear_models_five_percent_are_not_reproduced() -> None:
 def test_another_training_proves_nothing_about_the_book(other: dict[str, Any]) -> None:
     """Fewer epochs, another initialisation or other data are not the book's run."""
     assert "is not among the saved ones" in chapter.verdict(runs(training(**other)))
+
+
+def test_the_published_runs_reproduce_the_book() -> None:
+    """Four frameworks on MNIST have the errors of the re-run with the book's settings, along curves that coincide."""
+    storage = read_storage(ROOT / "reports" / "published")
+    assert not storage.rejected
+    trained = [group.newest.cases for group in storage.groups]
+    (mlp,) = [cases for cases in trained if chapter.matching([cases], Workload(init="book"), 1000)]
+    assert {"numpy-cpu", "jax-scan-cpu", "torch-cpu", "theano-cpu"} <= {case.case for case in mlp}
+    for case in mlp:
+        assert case.state == "valid"
+        assert case.error_rates["train"] == pytest.approx(2.0, abs=0.15)
+        assert case.error_rates["validation"] == pytest.approx(2.7, abs=0.15)
+        assert case.error_rates["test"] == pytest.approx(3.0, abs=0.2)
+    curves = np.array([[point.error_percent for point in case.curve] for case in mlp])
+    assert curves.shape == (len(mlp), 83)
+    assert np.ptp(curves, axis=0).max() < 0.15
+    (linear,) = [cases for cases in trained if chapter.matching([cases], LINEAR, 100)]
+    assert all(case.error_rates["validation"] == pytest.approx(7.3, abs=0.15) for case in linear)
 
 
 def test_the_chapter_is_a_section_of_its_own(tmp_path: Path) -> None:

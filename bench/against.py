@@ -65,12 +65,18 @@ class Against:
         gone = sorted(set(self.revision.cases) - {case.id for case in cases()})
         return [Verdict(case, Word.REMOVED, reason=f"only {self.revision.name} has it") for case in gone]
 
-    def decided(self, campaign: Campaign) -> bool:
-        """Tell whether more launches can change nothing: every verdict is known."""
+    def undecided(self, campaign: Campaign) -> list[Entry]:
+        """Return the entries whose verdict another launch may change: the time of the others is theirs."""
         records = campaign.records
-        present = [record for label, record in records.items() if label not in self.before.values()]
-        enough = all(len(record.launches) >= FEWEST_LAUNCHES for record in present if record.state is State.VALID)
-        return enough and all(self.verdict(record, records).word is not Word.INCONCLUSIVE for record in present)
+
+        def known(case: str) -> bool:
+            pair = [records[label] for label in (case, self.before.get(case, case))]
+            if any(record.state is not State.VALID for record in pair):
+                return True
+            enough = len(records[case].launches) >= FEWEST_LAUNCHES
+            return enough and self.verdict(records[case], records).word is not Word.INCONCLUSIVE
+
+        return [entry for entry in campaign.entries if not known(entry.group)]
 
     def comparison(self, verdicts: Sequence[Verdict]) -> Comparison:
         """Return the whole comparison, from the ``verdicts`` on the present cases."""

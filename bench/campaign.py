@@ -103,7 +103,7 @@ class Progress(Protocol):
 
 @dataclass
 class Campaign:
-    """Measures ``entries`` side by side; ``enough`` may end it after a launch, judging by the records so far.
+    """Measures ``entries`` side by side; after each launch ``wanted`` says which of them need another, if any.
 
     Of the entries that are bounds, the fastest is measured; the others leave after a short trial.
     """
@@ -111,7 +111,7 @@ class Campaign:
     plan: Plan
     entries: Sequence[Entry]
     progress: Progress
-    enough: Callable[[Campaign], bool] = lambda _: False
+    wanted: Callable[[Campaign], Sequence[Entry]] = lambda campaign: campaign.entries
     reference: Reference | None = None
     course: Course | None = None  # the plan's iterations, where there is no other
     records: dict[str, CaseRecord] = field(init=False)
@@ -152,8 +152,10 @@ class Campaign:
             self.reference = self.reference or Reference(plan.workload, plan.dataset.train, self._initial)
             with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
                 for launch in range(plan.launches):
-                    if launch and self.enough(self):
+                    wanted = self.wanted(self) if launch else self.entries
+                    if not wanted:
                         break
+                    self.entries = wanted
                     with ExitStack() as stack:
                         self._launch(launch, self.reference, Path(folder), stack)
         except KeyboardInterrupt:

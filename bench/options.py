@@ -69,14 +69,14 @@ class Amount(NamedTuple):
 def amount(option: argparse.Namespace) -> Amount:
     """Return how much ``option`` asks for: a comparison of revisions takes many short rounds, until its budget."""
     if option.against:
-        return Amount(option.iterations or 30, option.rounds or sys.maxsize, option.budget / option.launches)
+        return Amount(option.iterations or 5, option.rounds or sys.maxsize, option.budget / option.launches)
     return Amount(option.iterations or 1000, option.rounds or 1, float("inf"))
 
 
 def add_options(group: pytest.OptionGroup) -> None:
     """Add the options to ``group``."""
     add = group.addoption
-    add("--iterations", type=count, help="Updates in one timed round. Default: 1000; with --against 30.")
+    add("--iterations", type=count, help="Updates in one timed round. Default: 1000; with --against 5.")
     add("--rounds", type=count, help="Rounds of each case in one launch. Default: 1; with --against until --budget.")
     add("--launches", type=count, default=5, help="Worker processes of each case, in turn. Default: %(default)s.")
     add(

@@ -27,6 +27,7 @@ from reports.ci import announce
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from reports.verdicts import Verdict
 
@@ -131,7 +132,7 @@ class Session:
             self._epochs = self._course(workload, dataset)
             plan = replace(plan, iterations=self._epochs.updates, rounds=len(self._epochs.ends), launches=1)
         entries = self._entries(selected, workload)
-        self.campaign = Campaign(plan, entries, Display(), self._enough, course=self._epochs)
+        self.campaign = Campaign(plan, entries, Display(), self._wanted, course=self._epochs)
         source = Path(dataset.source).name if Path(dataset.source).is_absolute() else dataset.source
         self._about = {
             "protocol": protocol,
@@ -201,16 +202,16 @@ class Session:
                 entries.append(Entry(case.id, case, find_interpreter(bound, given, ROOT), ROOT, bound=True))
         return entries
 
-    def _enough(self, campaign: Campaign) -> bool:
-        """Tell whether every case's interval is as narrow as ``--until-width`` asks, or every verdict known."""
+    def _wanted(self, campaign: Campaign) -> Sequence[Entry]:
+        """Return all entries until each interval is as narrow as ``--until-width`` asks, or those without a verdict."""
         if self._against:
-            return self._against.decided(campaign)
-        wanted = self._config.option.until_width
-        if wanted is None:
-            return False
+            return self._against.undecided(campaign)
+        width = self._config.option.until_width
+        if width is None:
+            return campaign.entries
         valid = [record for record in campaign.records.values() if record.state is State.VALID]
         widths = [stats.median(record.clean_seconds).half_width for record in valid]
-        return all(2 * 100 * width < wanted for width in widths)
+        return [] if all(2 * 100 * each < width for each in widths) else campaign.entries
 
     def _check_storage(self) -> None:
         """Refuse a storage that cannot be written before anything is measured, not after.

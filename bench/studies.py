@@ -271,8 +271,8 @@ class Kind(NamedTuple):
 STUDIES = {
     "same": Kind(same, 50, 5),
     "spread": Kind(spread, 50, 5),
-    # Rounds of the plain side: 40 of each of two runs take about as long as the budget of both revisions.
-    "against": Kind(against, 30, 40),
+    # Rounds of the plain side: 240 of each of two runs take about as long as the budget of both revisions.
+    "against": Kind(against, 5, 240),
 }
 
 

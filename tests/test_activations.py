@@ -44,7 +44,7 @@ def assert_agreement(worker: Worker, workload: Workload) -> None:
 
 @plain_lanes
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(network.values()))
-@settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
     hidden=st.integers(1, 40),
     batch_size=st.sampled_from([1, 7, 20]),  # it and the leak stand in Theano's C code, which takes a second to compile

@@ -42,13 +42,17 @@ THREAD_VARIABLES = (
 # glibc fits its thresholds for giving memory back to the sizes that a process happens to have freed before; a script
 # that reads its data itself ends at their upper limits, and without them numpy's step had 700 page faults and took a
 # fifth longer. So every worker has the upper limits: M_MMAP_THRESHOLD (-3) 32 MiB, M_TRIM_THRESHOLD (-1) twice that.
+# Where in a page its arrays begin depends on all that was allocated before, down to the length of the folder's name:
+# equal code in two folders differed by 1 to 2 % in every launch. Padding of random length makes it chance, which the
+# launches show (Mytkowicz et al., *Producing wrong data without doing anything obviously wrong!*, ASPLOS 2009).
 BOOTSTRAP = """
-import ctypes, faulthandler, os, signal, sys
+import ctypes, faulthandler, os, random, signal, sys
 root, cpus, environment, log = channel.receive()
 libc = ctypes.CDLL(None)
 libc.prctl(1, signal.SIGKILL)
 libc.mallopt(-3, 32 << 20)
 libc.mallopt(-1, 64 << 20)
+padding = bytearray(random.randrange(1024, 5120, 16))
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
 faulthandler.enable(2)

@@ -63,14 +63,16 @@ class Amount(NamedTuple):
 
     iterations: int
     rounds: int
+    launches: int
     launch_seconds: float
 
 
 def amount(option: argparse.Namespace) -> Amount:
     """Return how much ``option`` asks for: a comparison of revisions takes many short rounds, until its budget."""
     if option.against:
-        return Amount(option.iterations or 5, option.rounds or sys.maxsize, option.budget / option.launches)
-    return Amount(option.iterations or 1000, option.rounds or 1, float("inf"))
+        launches = option.launches or 9
+        return Amount(option.iterations or 5, option.rounds or sys.maxsize, launches, option.budget / launches)
+    return Amount(option.iterations or 1000, option.rounds or 1, option.launches or 5, float("inf"))
 
 
 def add_options(group: pytest.OptionGroup) -> None:
@@ -78,7 +80,7 @@ def add_options(group: pytest.OptionGroup) -> None:
     add = group.addoption
     add("--iterations", type=count, help="Updates in one timed round. Default: 1000; with --against 5.")
     add("--rounds", type=count, help="Rounds of each case in one launch. Default: 1; with --against until --budget.")
-    add("--launches", type=count, default=5, help="Worker processes of each case, in turn. Default: %(default)s.")
+    add("--launches", type=count, help="Worker processes of each case, in turn. Default: 5; with --against up to 9.")
     add(
         "--until-width",
         type=positive,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 BASELINE = "numpy-cpu"
 PLAIN_LANES = ("numpy", "torch", "jax", "theano")
-CALIBRATIONS = 2  # the second one measures what the first one has set
+CALIBRATION = {"launches": 16, "rounds": 25}  # the ratios of two launches differ by 1 %
 
 
 class Plant(NamedTuple):
@@ -182,21 +183,25 @@ def plant(tree: Path, name: str, rows: int) -> None:
 def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
     """Plant a slowdown of ``percent`` in ``tree``; return how large the paired ratio shows it to be.
 
-    A campaign of its own measures it, which is no part of the repeats.
+    Campaigns of their own measure it, which are no part of the repeats: with few rows and with many, since a call costs
+    something whatever its rows, and with what lies between.
     """
-    study, name, rows = Study(options), options.case, round(12 * percent)  # of 600: the first guess
+    study, name = Study(argparse.Namespace(**(vars(options) | CALIBRATION))), options.case
     now = entry(name, "now")
-    for attempt in range(CALIBRATIONS):
+
+    def slowdown(rows: int) -> Estimate:
         plant(tree, name, rows)
         planted = replace(now, label="planted", root=tree, group="pair")
-        campaign = study.campaign([replace(now, group="pair"), planted], attempt)
+        campaign = study.campaign([replace(now, group="pair"), planted], rows)
         slowed, sound = (campaign.records[label].clean_seconds for label in ("planted", "now"))
-        ratio = stats.paired_ratio(slowed, sound)
-        if ratio is None or ratio.value <= 1:
-            raise SystemExit(f"{rows} more rows do not slow {name} down; quiet the machine, run again")
-        found = f"{rows} more rows in {name}'s step: {tables.figure(ratio)} times the time"
-        rows = max(1, round(rows * percent / 100 / (ratio.value - 1)))
-    return found
+        return stats.paired_ratio(slowed, sound) or Estimate(math.nan, math.nan, math.nan)
+
+    few, many = round(2 * percent), round(16 * percent)  # of 600
+    least, most = slowdown(few).value, slowdown(many).value
+    if not least < 1 + percent / 100 < most:
+        raise SystemExit(f"{few} to {many} more rows take {least:.3f} to {most:.3f} times the time; quiet the machine")
+    rows = round(few + (many - few) * (1 + percent / 100 - least) / (most - least))
+    return f"{rows} more rows in {name}'s step: {tables.figure(slowdown(rows))} times the time"
 
 
 def compare_revisions(options: argparse.Namespace, tree: Path, seed: int) -> dict[str, dict[str, Any]]:

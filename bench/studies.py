@@ -196,7 +196,7 @@ def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
         slowed, sound = (campaign.records[label].clean_seconds for label in ("planted", "now"))
         return stats.paired_ratio(slowed, sound) or Estimate(math.nan, math.nan, math.nan)
 
-    few, many = round(2 * percent), round(16 * percent)  # of 600
+    few, many = round(2 * percent), round(9 * percent)  # of 600
     least, most = slowdown(few).value, slowdown(many).value
     if not least < 1 + percent / 100 < most:
         raise SystemExit(f"{few} to {many} more rows take {least:.3f} to {most:.3f} times the time; quiet the machine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pynvml
 
@@ -14,6 +14,8 @@ from bench.records import GpuLoad
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from impls.workload import Workload
+
 SLOWDOWNS = {
     pynvml.nvmlClocksEventReasonSwPowerCap: "its power limit",
     pynvml.nvmlClocksEventReasonHwSlowdown: "a hardware slowdown",
@@ -21,6 +23,9 @@ SLOWDOWNS = {
     pynvml.nvmlClocksEventReasonHwThermalSlowdown: "heat, by hardware",
     pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "a power brake",
 }
+# What the matrix units do in a clock, over what float32's own do, by compute capability: NVIDIA's papers on the A100
+# and H100 architectures have 19.5, 156 and 312 TFLOP/s for one, and 67, 495 and 989 for the other.
+MATRIX_UNITS = {(8, 0): {"tf32": 8, "bfloat16": 16}, (9, 0): {"tf32": 8, "bfloat16": 16}}
 WARM_UPS, STEADY = 20, 1.01  # how often a clock is looked at before a round, and the rise that is none
 
 
@@ -95,6 +100,43 @@ def warm_up(device: str, work: Callable[[], object]) -> None:
         before, clock = clock, megahertz(device)
         if clock <= STEADY * before:
             break
+
+
+class Peak(NamedTuple):
+    """What a GPU could do at its highest clocks."""
+
+    flop_per_second: float
+    bytes_per_second: float
+
+    def step_seconds(self, workload: Workload) -> float:
+        """Return the least time of a step: its products at the full rate, or its minibatch's way from memory.
+
+        The weights are left out, since caches may hold them: it stays the least.
+        """
+        images = 4 * workload.batch_size * workload.inputs
+        return max(workload.step_flops / self.flop_per_second, images / self.bytes_per_second)
+
+
+def peak(device: str, precision: str) -> Peak | None:
+    """Return the peak of ``device`` in products of ``precision``, or None for a CPU and where NVML does not tell."""
+    number = index(device)
+    if number is None:
+        return None
+    handle = visible()[number]
+    capability = tuple(told(pynvml.nvmlDeviceGetCudaComputeCapability, handle, default=()))
+    return peak_of(
+        cores=told(pynvml.nvmlDeviceGetNumGpuCores, handle),
+        core_megahertz=told(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        memory_bits=told(pynvml.nvmlDeviceGetMemoryBusWidth, handle),
+        memory_megahertz=told(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+        units=1 if precision == "float32" else MATRIX_UNITS.get(capability, {}).get(precision, 0),
+    )
+
+
+def peak_of(cores: int, core_megahertz: int, memory_bits: int, memory_megahertz: int, units: int) -> Peak | None:
+    """Return the peak: two flops a clock from each core, times ``units``, and two transfers a clock; 0 is not known."""
+    found = Peak(2e6 * cores * core_megahertz * units, 2e6 * memory_megahertz * memory_bits / 8)
+    return found if all(found) else None
 
 
 class GpuWatch:

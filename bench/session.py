@@ -36,18 +36,23 @@ IMPOSSIBLE = 1.05  # a case's speed over that of its own matrix products
 AGAIN = " again"  # the label of the A/A pair's second half
 
 
-def conclude(record: CaseRecord, bound: CaseRecord | None, about: dict[str, Any]) -> dict[str, Any]:
+def conclude(
+    record: CaseRecord, bound: CaseRecord | None, least_seconds: float | None, about: dict[str, Any]
+) -> dict[str, Any]:
     """Return ``record`` as it is saved, with the estimates that a valid one has earned; a training has one duration.
 
-    A case that beats its own matrix products has not done them, or not with the work that the bound did: the figure
-    goes, whatever the reason is.
+    A case is held against the rounds of ``bound`` or, on a GPU, against ``least_seconds`` for a round. One that beats
+    its own matrix products has not done them, or not with the work that the bound did: the figure goes, whatever the
+    reason is.
     """
     if bound and (bound.device != record.device or bound.state is not State.VALID):
         bound = None
     efficiency = stats.paired_ratio(bound.clean_seconds, record.clean_seconds) if bound else None
+    if least_seconds and record.clean_seconds:
+        efficiency = stats.median({key: least_seconds / each for key, each in record.clean_seconds.items()})
     if efficiency and efficiency.low > IMPOSSIBLE:
         record.give_up(State.UNVERIFIED, f"it runs at {100 * efficiency.value:.0f} % of its matrix products' own speed")
-    saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None}
+    saved = record.as_dict() | about | {"efficiency": None, "gflop_per_second": None, "least_seconds": least_seconds}
     if record.state is State.VALID:
         whole = record.curve[-1].seconds if about["protocol"] == "epochs" else None
         seconds = stats.median({(0, 0): whole} if whole else record.clean_seconds)
@@ -249,7 +254,7 @@ class Session:
         bound = self.campaign.bound if self.campaign else None
         record = self.records[case.id]
         manifest = {"precision": self._about["workload"]["precision"]} | case.manifest
-        saved = conclude(record, bound, self._about | {"manifest": manifest})
+        saved = conclude(record, bound, self._least_seconds(case), self._about | {"manifest": manifest})
         self.summary.append(saved)
         if self._epochs:
             saved["training"] = self._epochs.summary(record, self._config.option.target_error)
@@ -257,6 +262,14 @@ class Session:
             self.verdicts.append(self._against.verdict(record, self.records))
             saved["verdict"] = self.verdicts[-1].as_dict()
         return saved
+
+    def _least_seconds(self, case: Case) -> float | None:
+        """Return the least time of a round on the GPU of ``case``, None for a CPU and where it is not known."""
+        if self.campaign is None or self._epochs or gpu.missing(case.device):
+            return None
+        plan = self.campaign.plan
+        peak = gpu.peak(case.device, plan.workload.precision) if plan.workload.bounded else None
+        return peak.step_seconds(plan.workload) * plan.iterations if peak else None
 
     @property
     def _again(self) -> CaseRecord | None:

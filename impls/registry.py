@@ -84,6 +84,7 @@ class Implementation:
 
 NUMPY = (("numpy", "numpy"),)
 TORCH = (("torch", "torch"),)
+TRITON = (*TORCH, ("triton", "triton"))
 JAX = (("jax", "jax"), ("jaxlib", "jaxlib"))
 CUPY = (("cupy", "cupy-cuda13x"),)
 THEANO = (("theano", "Theano-PyMC"), ("scipy", "scipy"))
@@ -210,6 +211,26 @@ IMPLEMENTATIONS = (
         }
         | _TORCH_GPU,
         lower=_ON_GPU,
+    ),
+    Implementation(
+        "triton",
+        "impls.triton_mlp:TritonTrainer",
+        "torch",
+        TRITON,
+        devices=("cuda",),
+        lane="tuned",
+        manifest={
+            "blas": "none, products in Triton's tiles",
+            "threads": "the GPU's",
+            "compile": "Triton, the step in two kernels, when it is built",
+            "fast_math": "no, but for exp and division, good to two units in the last place",
+            "donation": "in place",
+            "loop": "CUDA graphs of 20 steps, and of one for the rest",
+            "loss": "by hand, the largest logit subtracted",
+            "accumulation": "float32",
+        },
+        lower={"cuda": ("tf32",)},
+        only=_BY_HAND,
     ),
     Implementation("jax", "impls.jax_mlp:JaxTrainer", "jax", JAX, _CUDA, manifest=_JAX, on_gpu=_JAX_GPU, lower=_ON_GPU),
     Implementation(

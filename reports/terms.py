@@ -14,7 +14,8 @@ TERMS = {
     "speedup": "The median of the ratios baseline / case of neighbouring rounds of one campaign: the machine's drift"
     " moves both and cancels. Above 1 the case is faster than the baseline.",
     "efficiency": "The matrix products' own time over the case's, paired in the same way: the fastest BLAS that was"
-    " found needs that share of the case's time for the step's five products alone.",
+    " found needs that share of the case's time for the step's five products alone. On a GPU it is the least time that"
+    " the hardware allows: the products at the full rate, or the images at the full bandwidth, whichever takes longer.",
     "rate": "The floating-point operations of the step's five matrix products over the case's whole time.",
     "energy": "Joules of one round, the median: of the GPU's whole board for a case on a GPU (NVML), of the processor's"
     " packages for one on the CPU (RAPL), where the machine tells them.",

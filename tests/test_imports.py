@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-FRAMEWORKS = {"cupy", "jax", "jaxlib", "numba", "pytensor", "theano", "torch"}
+FRAMEWORKS = {"cupy", "jax", "jaxlib", "numba", "pytensor", "theano", "torch", "triton"}
 OWN: dict[str, set[str]] = {
     "cupy_mlp": {"cupy"},
     "jax_matmul": {"jax"},
@@ -21,6 +21,7 @@ OWN: dict[str, set[str]] = {
     "torch_mlp": {"torch"},
     "torch_compile_mlp": {"torch"},
     "torch_cudagraph_mlp": {"torch"},
+    "triton_mlp": {"torch", "triton"},
     "jax_scan_mlp": {"jax"},
     "jax_mlp": {"jax"},
     "pytensor_mlp": {"pytensor"},

@@ -1,0 +1,230 @@
+"""The network in Triton on a GPU: the whole step in two kernels, nothing in memory that need not be there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import torch
+import triton
+import triton.language as tl
+
+from impls.interface import Batches, Params, Trainer
+from impls.torch_cudagraph_mlp import CHUNK, captured, replayed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impls.interface import Float32
+    from impls.workload import Workload
+
+Pointer: TypeAlias = Any  # where a tensor begins: Triton has no types for its kernels
+
+# Tiles, in elements: enough of them that each of some 130 multiprocessors has one.
+ROWS, COLUMNS, DEPTH, INPUTS = 32, 64, 32, 64
+
+
+@triton.jit
+def forward(
+    images: Pointer,
+    w1: Pointer,
+    b1: Pointer,
+    w2: Pointer,
+    b2: Pointer,
+    place: Pointer,
+    w2_before: Pointer,
+    b2_before: Pointer,
+    place_before: Pointer,
+    hidden: Pointer,
+    partial_logits: Pointer,
+    batch: tl.constexpr,
+    inputs: tl.constexpr,
+    units: tl.constexpr,
+    classes: tl.constexpr,
+    rows_tile: tl.constexpr,
+    columns_tile: tl.constexpr,
+    depth_tile: tl.constexpr,
+    classes_tile: tl.constexpr,
+    precision: tl.constexpr,
+) -> None:
+    """Compute a tile of the hidden layer, and what its columns add to the logits.
+
+    The second kernel overwrites what all of its programs read: so this one leaves it w2, b2 and the place as they were.
+    """
+    row, column = tl.program_id(0), tl.program_id(1)
+    rows = row * rows_tile + tl.arange(0, rows_tile)
+    columns = column * columns_tile + tl.arange(0, columns_tile)
+    each = tl.arange(0, classes_tile)
+    here, kept = rows[:, None] < batch, columns < units
+    k = tl.load(place)
+    x = images + (k * batch + rows[:, None]) * inputs
+
+    z = tl.zeros((rows_tile, columns_tile), tl.float32)
+    for start in range(0, inputs, depth_tile):
+        depth = start + tl.arange(0, depth_tile)
+        x_tile = tl.load(x + depth[None, :], here & (depth[None, :] < inputs), 0.0)
+        w1_tile = tl.load(
+            w1 + depth[:, None] * units + columns[None, :], (depth[:, None] < inputs) & kept[None, :], 0.0
+        )
+        z = tl.dot(x_tile, w1_tile, z, input_precision=precision)
+    z += tl.load(b1 + columns, kept, 0.0)[None, :]
+    activity = 1 - 2 / (tl.exp(2 * z) + 1)  # tanh
+    tl.store(hidden + rows[:, None] * units + columns[None, :], activity, here & kept[None, :])
+
+    at = columns[:, None] * classes + each[None, :]
+    in_w2 = kept[:, None] & (each[None, :] < classes)
+    w2_tile = tl.load(w2 + at, in_w2, 0.0)
+    logits = tl.dot(activity, w2_tile, input_precision=precision)
+    tl.store(partial_logits + (column * batch + rows[:, None]) * classes_tile + each[None, :], logits, here)
+    if row == 0:
+        tl.store(w2_before + at, w2_tile, in_w2)
+        if column == 0:
+            tl.store(b2_before + each, tl.load(b2 + each, each < classes), each < classes)
+            tl.store(place_before, k)
+
+
+@triton.jit(do_not_specialize_on_alignment=["loss"])
+def backward(
+    images: Pointer,
+    labels: Pointer,
+    w1: Pointer,
+    b1: Pointer,
+    w2: Pointer,
+    b2: Pointer,
+    place: Pointer,
+    w2_before: Pointer,
+    b2_before: Pointer,
+    place_before: Pointer,
+    hidden: Pointer,
+    partial_logits: Pointer,
+    loss: Pointer,
+    learning_rate: float,
+    batch: tl.constexpr,
+    batches: tl.constexpr,
+    inputs: tl.constexpr,
+    units: tl.constexpr,
+    classes: tl.constexpr,
+    rows_tile: tl.constexpr,
+    columns_tile: tl.constexpr,
+    inputs_tile: tl.constexpr,
+    classes_tile: tl.constexpr,
+    parts: tl.constexpr,
+    precision: tl.constexpr,
+) -> None:
+    """Update a tile of w1; the first programs of each column update b1 and w2, and one b2, the place and the loss.
+
+    Softmax and the way back through w2 are cheap enough for each program to do them again, for its own columns.
+    """
+    row, column = tl.program_id(0), tl.program_id(1)
+    features = row * inputs_tile + tl.arange(0, inputs_tile)
+    columns = column * columns_tile + tl.arange(0, columns_tile)
+    each = tl.arange(0, classes_tile)
+    kept, real = columns < units, each < classes
+    at = columns[:, None] * classes + each[None, :]
+    in_w2 = kept[:, None] & real[None, :]
+    w2_tile = tl.load(w2_before + at, in_w2, 0.0)
+    bias = tl.load(b2_before + each, real, float("-inf"))  # no class, no share
+    k = tl.load(place_before)
+
+    d_w1 = tl.zeros((inputs_tile, columns_tile), tl.float32)
+    d_b1 = tl.zeros((columns_tile,), tl.float32)
+    d_w2 = tl.zeros((columns_tile, classes_tile), tl.float32)
+    d_b2 = tl.zeros((classes_tile,), tl.float32)
+    total = 0.0
+    for start in range(0, batch, rows_tile):
+        rows = start + tl.arange(0, rows_tile)
+        here = rows < batch
+        logits = tl.zeros((rows_tile, classes_tile), tl.float32) + bias[None, :]
+        for part in range(parts):
+            logits += tl.load(
+                partial_logits + (part * batch + rows[:, None]) * classes_tile + each[None, :], here[:, None], 0.0
+            )
+        logits -= tl.max(logits, 1)[:, None]
+        exp = tl.exp(logits)
+        partition = tl.sum(exp, 1)
+        true = each[None, :] == tl.load(labels + k * batch + rows, here, 0)[:, None]
+        d_logits = tl.where(here[:, None], (exp / partition[:, None] - true) / batch, 0.0)
+
+        activity = tl.load(hidden + rows[:, None] * units + columns[None, :], here[:, None] & kept[None, :], 0.0)
+        d_hidden = tl.dot(d_logits, tl.trans(w2_tile), input_precision=precision)
+        d_z = d_hidden * (1 - activity * activity)
+        x_tile = tl.load(
+            images + (k * batch + rows[None, :]) * inputs + features[:, None],
+            here[None, :] & (features[:, None] < inputs),
+            0.0,
+        )
+        d_w1 = tl.dot(x_tile, d_z, d_w1, input_precision=precision)
+        if row == 0:
+            d_b1 += tl.sum(d_z, 0)
+            d_w2 = tl.dot(tl.trans(activity), d_logits, d_w2, input_precision=precision)
+            if column == 0:
+                d_b2 += tl.sum(d_logits, 0)
+                total += tl.sum(tl.where(here, tl.log(partition) - tl.sum(tl.where(true, logits, 0.0), 1), 0.0))
+
+    weights = w1 + features[:, None] * units + columns[None, :]
+    in_w1 = (features[:, None] < inputs) & kept[None, :]
+    tl.store(weights, tl.load(weights, in_w1) - learning_rate * d_w1, in_w1)
+    if row == 0:
+        tl.store(b1 + columns, tl.load(b1 + columns, kept) - learning_rate * d_b1, kept)
+        tl.store(w2 + at, w2_tile - learning_rate * d_w2, in_w2)
+        if column == 0:
+            tl.store(b2 + each, bias - learning_rate * d_b2, real)
+            tl.store(place, (k + 1) % batches)
+            tl.store(loss, total / batch)
+
+
+@final
+class TritonTrainer(Trainer):
+    """What is left to do where every launch and every byte counts; in Triton's interpreter it runs on a CPU too."""
+
+    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+        """Put the data on ``device``, compile the kernels and capture them."""
+        self._device = torch.device(device)
+        self._batches, rows = len(data), data.batch_size
+        images, labels = (torch.from_numpy(each).to(device) for each in (data.images, data.labels))
+        self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
+        self._place = torch.zeros(
+            1, dtype=torch.int32, device=device
+        )  # of the next minibatch: a graph has no arguments
+        self._losses = torch.zeros(CHUNK, device=device)
+        w1, b1, w2, b2 = self._params
+        parts = triton.cdiv(workload.hidden, COLUMNS)
+        classes_tile = max(16, triton.next_power_of_2(workload.classes))
+        before = torch.empty_like(w2), torch.empty_like(b2), torch.empty_like(self._place)
+        hidden = torch.empty(rows, workload.hidden, device=device)
+        partial_logits = torch.empty(parts, rows, classes_tile, device=device)
+        sizes = {"batch": rows, "inputs": workload.inputs, "units": workload.hidden, "classes": workload.classes}
+        sizes |= {"rows_tile": ROWS, "columns_tile": COLUMNS, "classes_tile": classes_tile}
+        precision = "tf32" if workload.precision == "tf32" else "ieee"
+
+        def step(number: int) -> None:
+            state = w1, b1, w2, b2, self._place, *before, hidden, partial_logits
+            forward[triton.cdiv(rows, ROWS), parts](images, *state, **sizes, depth_tile=DEPTH, precision=precision)
+            backward[triton.cdiv(workload.inputs, INPUTS), parts](
+                *(images, labels, *state, self._losses[number:], workload.learning_rate),
+                **sizes,
+                batches=self._batches,
+                inputs_tile=INPUTS,
+                parts=parts,
+                precision=precision,
+            )
+
+        def repeated(steps: int) -> Callable[[], object]:
+            if self._device.type == "cuda":
+                return captured(step, steps, self._device)
+            return lambda: list(map(step, range(steps)))
+
+        self._chunk, self._single = repeated(CHUNK), repeated(1)
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        for own, given in zip(self._params, params, strict=True):
+            own.copy_(torch.from_numpy(given))
+
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates, then wait for the device."""
+        self._place.fill_(first % self._batches)
+        return replayed(steps, self._chunk, self._single, self._losses)
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        return tuple(value.cpu().numpy().copy() for value in self._params)

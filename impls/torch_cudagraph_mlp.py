@@ -87,6 +87,7 @@ class TorchCudagraphTrainer(Trainer):
         def step(number: int) -> None:
             self._losses[number].copy_(compiled(self._params, self._place))
 
+        self._step = step  # keeps the images: a graph knows addresses, and holds no tensor
         self._chunk, self._single = (captured(step, steps, torch.device(device)) for steps in (CHUNK, 1))
 
     def load(self, params: Params) -> None:

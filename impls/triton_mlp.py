@@ -182,9 +182,8 @@ class TritonTrainer(Trainer):
         self._batches, rows = len(data), data.batch_size
         images, labels = (torch.from_numpy(each).to(device) for each in (data.images, data.labels))
         self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
-        self._place = torch.zeros(
-            1, dtype=torch.int32, device=device
-        )  # of the next minibatch: a graph has no arguments
+        # Which minibatch is next: on the device, since a graph repeats what it was captured with.
+        self._place = torch.zeros(1, dtype=torch.int32, device=device)
         self._losses = torch.zeros(CHUNK, device=device)
         w1, b1, w2, b2 = self._params
         parts = triton.cdiv(workload.hidden, COLUMNS)
@@ -213,6 +212,7 @@ class TritonTrainer(Trainer):
                 return captured(step, steps, self._device)
             return lambda: list(map(step, range(steps)))
 
+        self._step = step  # keeps its buffers: a graph knows addresses, and holds no tensor
         self._chunk, self._single = repeated(CHUNK), repeated(1)
 
     def load(self, params: Params) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 BASELINE = "numpy-cpu"
 PLAIN_LANES = ("numpy", "torch", "jax", "theano")
-CALIBRATION = {"launches": 16, "rounds": 25}  # the ratios of two launches differ by 1 %
+CALIBRATION_ROUNDS = 25
 
 
 class Plant(NamedTuple):
@@ -186,7 +186,7 @@ def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
     Campaigns of their own measure it, which are no part of the repeats: with few rows and with many, since a call costs
     something whatever its rows, and with what lies between.
     """
-    study, name = Study(argparse.Namespace(**(vars(options) | CALIBRATION))), options.case
+    study, name = Study(argparse.Namespace(**(vars(options) | {"rounds": CALIBRATION_ROUNDS}))), options.case
     now = entry(name, "now")
 
     def slowdown(rows: int) -> Estimate:
@@ -273,13 +273,15 @@ class Kind(NamedTuple):
     run: Callable[[argparse.Namespace], None]
     iterations: int
     rounds: int
+    launches: int
 
 
 STUDIES = {
-    "same": Kind(same, 50, 5),
-    "spread": Kind(spread, 50, 5),
-    # Rounds of the plain side: more than the second's worth that pytest-benchmark takes unless it is told.
-    "against": Kind(against, 5, 100),
+    "same": Kind(same, 50, 5, 4),
+    "spread": Kind(spread, 50, 5, 4),
+    # Rounds of the plain side: more than the second's worth that pytest-benchmark takes unless it is told. Launches of
+    # the calibration: the ratios of two differ by 1 %.
+    "against": Kind(against, 5, 100, 16),
 }
 
 
@@ -289,7 +291,7 @@ def main() -> None:
     parser.add_argument("study", choices=list(STUDIES))
     parser.add_argument("--case", default="numpy", help="the implementation that is entered twice, or made slower")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--launches", type=int, default=4)
+    parser.add_argument("--launches", type=int, help="with against: of the calibration")
     parser.add_argument("--rounds", type=int, help="with against: of pytest-benchmark")
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--threads", type=int)
@@ -303,9 +305,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.percent and options.case not in PLANTS:
         parser.error(f"no slowdown is known for {options.case}; choose one of: {', '.join(PLANTS)}")
-    run, iterations, rounds = STUDIES[options.study]
-    options.iterations, options.rounds = options.iterations or iterations, options.rounds or rounds
-    run(options)
+    kind = STUDIES[options.study]
+    for name in ("iterations", "rounds", "launches"):
+        setattr(options, name, getattr(options, name) or getattr(kind, name))
+    kind.run(options)
 
 
 if __name__ == "__main__":

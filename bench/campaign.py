@@ -6,8 +6,11 @@ import math
 import random
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
@@ -80,6 +83,11 @@ class Entry:
     root: Path
     bound: bool = False
     group: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """The name of its group, or its own where it has none."""
+        return self.group or self.label
 
 
 class Progress(Protocol):
@@ -166,30 +174,24 @@ class Campaign:
 
     def _shuffled(self, entries: Sequence[Entry]) -> list[Entry]:
         shuffled = self._random.sample(entries, len(entries))
-        groups = list(dict.fromkeys(entry.group or entry.label for entry in shuffled))
-        return sorted(shuffled, key=lambda entry: groups.index(entry.group or entry.label))
+        clusters = list(dict.fromkeys(entry.cluster for entry in shuffled))
+        return sorted(shuffled, key=lambda entry: clusters.index(entry.cluster))
 
     def _launch(self, launch: int, reference: Reference, folder: Path, stack: ExitStack) -> None:
         self._workers = {}
         begin = time.perf_counter()
-        for entry in self._shuffled(self.entries):
-            if self.records[entry.label].state is State.VALID:
+        pool = stack.enter_context(ThreadPoolExecutor())  # lives as long as the workers: they die with their thread
+        living = [entry for entry in self._shuffled(self.entries) if self.records[entry.label].state is State.VALID]
+        for cluster, members in groupby(living, key=lambda entry: entry.cluster):
+            together = list(members)
+            own = folder / cluster  # two revisions compile much the same
+            own.mkdir(exist_ok=True)
+            for entry in together:
                 self.progress.advance(f"launch {launch + 1}: {entry.label} starts")
-                own = folder / (entry.group or entry.label)  # two revisions compile much the same
-                own.mkdir(exist_ok=True)
-                with self._guarded(entry):
-                    worker = self._workers[entry.label] = stack.enter_context(
-                        Worker(
-                            entry.case,
-                            entry.python,
-                            entry.root,
-                            cpus=self.plan.cpus,
-                            folder=own,
-                            timeout_seconds=self.plan.timeout_seconds,
-                        )
-                    )
-                    self._start(entry, worker, launch, reference)
-                    worker.pause()
+            # The first launch tells of the phases; later ones of a group only have to be there.
+            alone = not launch or len(together) == 1
+            start = partial(self._start, launch=launch, reference=reference, folder=own, stack=stack, alone=alone)
+            list((map if alone else pool.map)(start, together))
         if not launch:
             self._choose_bound()
         self.startup_seconds += time.perf_counter() - begin
@@ -221,16 +223,30 @@ class Campaign:
             if entry.label in self._workers:
                 self._workers[entry.label].kill()
 
-    def _start(self, entry: Entry, worker: Worker, launch: int, reference: Reference) -> None:
-        record = self.records[entry.label]
-        import_seconds = worker.load_framework()
-        build_seconds = worker.build(self.plan.workload, self.plan.dataset.train, self._initial)
-        first_step_seconds = worker.run(1).wall_seconds
-        losses = worker.run(reference.steps).losses
-        parity = None if entry.bound else reference.judge(losses, worker.params())
-        record.launches.append(
-            Launch(launch, worker.start_seconds, import_seconds, build_seconds, first_step_seconds, parity)
-        )
+    def _start(
+        self, entry: Entry, *, launch: int, reference: Reference, folder: Path, stack: ExitStack, alone: bool
+    ) -> None:
+        """Start a worker for ``entry`` and check its work; unless it starts ``alone``, its phases tell nothing."""
+        with self._guarded(entry):
+            cpus, timeout_seconds = self.plan.cpus, self.plan.timeout_seconds
+            worker = self._workers[entry.label] = stack.enter_context(
+                Worker(entry.case, entry.python, entry.root, cpus=cpus, folder=folder, timeout_seconds=timeout_seconds)
+            )
+            phases = (
+                worker.start_seconds,
+                worker.load_framework(),
+                worker.build(self.plan.workload, self.plan.dataset.train, self._initial),
+                worker.run(1).wall_seconds,
+            )
+            losses = worker.run(reference.steps).losses
+            parity = None if entry.bound else reference.judge(losses, worker.params())
+            told = Launch(launch, *phases, parity) if alone else Launch(launch, None, None, None, None, parity)
+            self._join(entry, worker, told)
+            worker.pause()
+
+    def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
+        record, parity = self.records[entry.label], launch.parity
+        record.launches.append(launch)
         if parity and not parity.verified:
             record.give_up(State.UNVERIFIED, f"{entry.label} {parity.sentence}")
         record.versions, record.thread_pools = worker.versions(), worker.thread_pools()

@@ -49,15 +49,22 @@ class Parity:
 class Launch:
     """One worker process: what it cost to get it going (seconds), and how close it came to the reference.
 
-    ``first_step_seconds`` is the first step in the process, which is where jit compilers work.
+    ``first_step_seconds`` is the first step in the process, which is where jit compilers work. The four are None where
+    another process started at the same time and took its share of the CPUs.
     """
 
     launch: int
-    start_seconds: float
-    import_seconds: float
-    build_seconds: float
-    first_step_seconds: float
+    start_seconds: float | None
+    import_seconds: float | None
+    build_seconds: float | None
+    first_step_seconds: float | None
     parity: Parity | None
+
+    @property
+    def phases(self) -> tuple[float, ...]:
+        """The four phases in their order, or none."""
+        found = (self.start_seconds, self.import_seconds, self.build_seconds, self.first_step_seconds)
+        return tuple(seconds for seconds in found if seconds is not None)
 
 
 @dataclass(frozen=True)

@@ -134,12 +134,11 @@ def numbers(cases: Sequence[Case], baseline: str) -> pd.DataFrame:
 
 def startup(case: Case) -> dict[str, float]:
     """Return the seconds before the first full round: of the first launch, and the medians of the later ones."""
-    first, *later = case.launches
-    found = {"import_seconds": first.start_seconds + first.import_seconds}
-    for phase in ("build_seconds", "first_step_seconds"):
-        found[f"{phase}_cold"] = getattr(first, phase)
-        if later:
-            found[f"{phase}_warm"] = median(getattr(each, phase) for each in later)
+    start, imported, build, first_step = case.launches[0].phases
+    found = {"import_seconds": start + imported, "build_seconds_cold": build, "first_step_seconds_cold": first_step}
+    later = [each.phases[2:] for each in case.launches[1:] if each.phases]
+    if later:
+        found["build_seconds_warm"], found["first_step_seconds_warm"] = map(median, zip(*later, strict=True))
     return found
 
 
@@ -236,13 +235,7 @@ def phases(cases: Sequence[Case], baseline: str) -> Table:
     }
     terms |= {"first step, warm (s)": "first-step", "steady step (ms)": "steady"}
     terms |= {f"ahead of {baseline} (steps)": "break-even", MEMORY: "memory"}
-    begin = {
-        case.case: case.launches[0].start_seconds
-        + case.launches[0].import_seconds
-        + case.launches[0].build_seconds
-        + case.launches[0].first_step_seconds
-        for case in valid_cases(cases)
-    }
+    begin = {case.case: sum(case.launches[0].phases) for case in valid_cases(cases)}
     step = {case.case: case.timed.value / case.iterations for case in valid_cases(cases)}
     rows = []
     for case in valid_cases(cases):

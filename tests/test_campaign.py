@@ -129,7 +129,18 @@ def test_each_launch_is_a_new_process_with_phases_of_its_own() -> None:
     launches = campaign.records["a"].launches
     assert [each.launch for each in launches] == [0, 1]
     assert all(each.parity and each.parity.verified for each in launches)
-    assert all(min(each.start_seconds, each.import_seconds, each.first_step_seconds) > 0 for each in launches)
+    assert all(len(each.phases) == 4 and min(each.phases) >= 0 < each.phases[0] for each in launches)
+
+
+def test_the_members_of_a_group_start_together_after_the_first_launch() -> None:
+    """They take each other's time, so that only the first launch has phases; parity is checked in all."""
+    pair = [replace(entry, group="pair") for entry in entries("a", "b")]
+    campaign = Campaign(plan(launches=3), pair, Silent())
+    campaign.run()
+    for record in campaign.records.values():
+        assert [len(each.phases) for each in record.launches] == [4, 0, 0]
+        assert all(each.parity and each.parity.verified for each in record.launches)
+        assert {each.launch for each in record.rounds} == {0, 1, 2}
 
 
 def test_the_error_along_the_way_is_recorded_once_a_case_and_untimed() -> None:

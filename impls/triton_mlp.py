@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, final
 
 import torch
 import triton
@@ -17,25 +17,23 @@ if TYPE_CHECKING:
     from impls.interface import Float32
     from impls.workload import Workload
 
-Pointer: TypeAlias = Any  # where a tensor begins: Triton has no types for its kernels
-
 # Tiles, in elements: enough of them that each of some 130 multiprocessors has one.
 ROWS, COLUMNS, DEPTH, INPUTS = 32, 64, 32, 64
 
 
 @triton.jit
 def forward(
-    images: Pointer,
-    w1: Pointer,
-    b1: Pointer,
-    w2: Pointer,
-    b2: Pointer,
-    place: Pointer,
-    w2_before: Pointer,
-    b2_before: Pointer,
-    place_before: Pointer,
-    hidden: Pointer,
-    partial_logits: Pointer,
+    images: tl.tensor,
+    w1: tl.tensor,
+    b1: tl.tensor,
+    w2: tl.tensor,
+    b2: tl.tensor,
+    place: tl.tensor,
+    w2_before: tl.tensor,
+    b2_before: tl.tensor,
+    place_before: tl.tensor,
+    hidden: tl.tensor,
+    partial_logits: tl.tensor,
     batch: tl.constexpr,
     inputs: tl.constexpr,
     units: tl.constexpr,
@@ -84,19 +82,19 @@ def forward(
 
 @triton.jit(do_not_specialize_on_alignment=["loss"])
 def backward(
-    images: Pointer,
-    labels: Pointer,
-    w1: Pointer,
-    b1: Pointer,
-    w2: Pointer,
-    b2: Pointer,
-    place: Pointer,
-    w2_before: Pointer,
-    b2_before: Pointer,
-    place_before: Pointer,
-    hidden: Pointer,
-    partial_logits: Pointer,
-    loss: Pointer,
+    images: tl.tensor,
+    labels: tl.tensor,
+    w1: tl.tensor,
+    b1: tl.tensor,
+    w2: tl.tensor,
+    b2: tl.tensor,
+    place: tl.tensor,
+    w2_before: tl.tensor,
+    b2_before: tl.tensor,
+    place_before: tl.tensor,
+    hidden: tl.tensor,
+    partial_logits: tl.tensor,
+    loss: tl.tensor,
     learning_rate: float,
     batch: tl.constexpr,
     batches: tl.constexpr,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 BASELINE = "numpy-cpu"
 PLAIN_LANES = ("numpy", "torch", "jax", "theano")
-CALIBRATION_ROUNDS = 25
+CALIBRATION_ROUNDS, INTERPOLATIONS = 25, 2
 
 
 class Plant(NamedTuple):
@@ -196,12 +196,19 @@ def calibrate(options: argparse.Namespace, tree: Path, percent: float) -> str:
         slowed, sound = (campaign.records[label].clean_seconds for label in ("planted", "now"))
         return stats.paired_ratio(slowed, sound) or Estimate(math.nan, math.nan, math.nan)
 
-    few, many = round(2 * percent), round(9 * percent)  # of 600
+    wanted = 1 + percent / 100
+    few, many = round(4 * percent), round(20 * percent)  # of 600
     least, most = slowdown(few).value, slowdown(many).value
-    if not least < 1 + percent / 100 < most:
-        raise SystemExit(f"{few} to {many} more rows take {least:.3f} to {most:.3f} times the time; quiet the machine")
-    rows = round(few + (many - few) * (1 + percent / 100 - least) / (most - least))
-    return f"{rows} more rows in {name}'s step: {tables.figure(slowdown(rows))} times the time"
+    for _ in range(INTERPOLATIONS):
+        if not least < wanted < most:
+            raise SystemExit(f"{few} to {many} more rows take {least:.3f} to {most:.3f} times the time; run again")
+        rows = round(few + (many - few) * (wanted - least) / (most - least))
+        ratio = slowdown(rows)
+        if ratio.value < wanted:
+            few, least = rows, ratio.value
+        else:
+            many, most = rows, ratio.value
+    return f"{rows} more rows in {name}'s step: {tables.figure(ratio)} times the time"
 
 
 def compare_revisions(options: argparse.Namespace, tree: Path, seed: int) -> dict[str, dict[str, Any]]:

@@ -215,7 +215,7 @@ IMPLEMENTATIONS = (
     Implementation(
         "triton",
         "impls.triton_mlp:TritonTrainer",
-        "torch",
+        "triton",
         TRITON,
         devices=("cuda",),
         lane="tuned",

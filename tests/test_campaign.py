@@ -64,6 +64,9 @@ def burners(cpus: Sequence[int]) -> Iterator[None]:
             process.wait()
 
 
+AUDIT_SECONDS = 0.5  # of a run, about
+
+
 def audit(worker: Worker) -> tuple[float, float]:
     """Return how much longer twice the steps take, and the share of a run's CPU seconds that is used after it.
 
@@ -74,13 +77,13 @@ def audit(worker: Worker) -> tuple[float, float]:
     worker.build(workload, make_split(2000), initial_params(workload))
     worker.run(10)  # which is where some compile
     ten = min(worker.run(10).wall_seconds for _ in range(3))
-    steps = max(10, int(10 * 0.3 / ten))  # three tenths of a second, about
+    steps = max(10, int(10 * AUDIT_SECONDS / ten))
     once, twice, after = [], [], []
     for _ in range(3):
         once.append(worker.run(steps).wall_seconds)
         double = worker.run(2 * steps)
         watch = Watch(worker.pid, worker.cpus)
-        time.sleep(0.3)
+        time.sleep(AUDIT_SECONDS)
         after.append(watch.stop().worker_seconds / double.cpu_seconds)
         twice.append(double.wall_seconds)
     return min(twice) / min(once), min(after)

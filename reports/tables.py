@@ -415,9 +415,10 @@ def verdict(cases: Sequence[Case], baseline: str) -> str:
 def faster(case: Case, other: Case, where: str) -> str:
     """Say how much faster ``case`` trains than ``other``, if that can be told."""
     estimate = ratio(other, case)
-    if estimate is None or not estimate.low > 1:
-        known = f": {figure(estimate, '×')}" if estimate else ""
-        return f"{case.case} and {other.case} cannot be told apart {where}{known}"
+    if estimate is None or math.isnan(estimate.low):
+        return f"{case.case} and {other.case} have too few pairs of valid rounds to be told apart {where}"
+    if not estimate.low > 1:
+        return f"{case.case} and {other.case} cannot be told apart {where}: {figure(estimate, '×')}"
     return f"{case.case} trains this network {figure(estimate, '×')} faster than {other.case} {where}"
 
 

@@ -319,10 +319,15 @@ def test_a_terminal_gets_colours(tmp_path: Path) -> None:
 def test_one_round_has_no_interval_and_breaks_nothing(tmp_path: Path) -> None:
     """The harness saves NaN as the ends of such an interval."""
     nan = float("nan")
-    save(tmp_path, "one", run(record("numpy", seconds={"value": 2.0, "low": nan, "high": nan}, efficiency=None)))
+    numpy = record("numpy", seconds={"value": 2.0, "low": nan, "high": nan}, efficiency=None)
+    torch = record("torch", 1.0)
+    for case in numpy, torch:
+        case["rounds"] = case["rounds"][:1]
+    save(tmp_path, "one", run(numpy, torch))
     result = build(tmp_path)
     assert result.returncode == 0, result.stderr
     assert "2.00 (no interval)" in result.stdout
+    assert "torch-cpu and numpy-cpu have too few pairs of valid rounds to be told apart on this CPU;" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,13 @@ def add_options(group: pytest.OptionGroup) -> None:
     add("--timeout", type=positive, default=300.0, help="Seconds that a worker may take for one request.")
     add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")
     add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
-    add("--data", type=Path, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
+    add(
+        "--data",
+        type=Path,
+        default=os.environ.get("SAMENET_DATA"),
+        metavar="DIR",
+        help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.",
+    )
     add(
         "--python",
         type=interpreter,

@@ -107,8 +107,7 @@ class Session:
         self._check_storage()
         try:
             cpus = machine.choose_cpus(option.threads)
-            folder = option.data or (Path(os.environ["SAMENET_DATA"]) if "SAMENET_DATA" in os.environ else None)
-            dataset = data.load(folder)
+            dataset = data.load(option.data)
             init = "book" if protocol == "epochs" else Workload.init
             workload = parse_overrides(Workload(data=dataset.sha256, seed=option.seed, init=init), option.workload)
             if workload.batch_size > len(dataset.train.labels):

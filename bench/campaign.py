@@ -240,7 +240,9 @@ class Campaign:
             )
             losses = worker.run(reference.steps).losses
             parity = None if entry.bound else reference.judge(losses, worker.params())
-            told = Launch(launch, *phases, parity) if alone else Launch(launch, None, None, None, None, parity)
+            told = Launch(launch, None, None, None, None, parity)
+            if alone:
+                told = Launch(launch, *phases, parity, worker.transfer_seconds)
             self._join(entry, worker, told)
             worker.pause()
 

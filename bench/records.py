@@ -49,7 +49,8 @@ class Parity:
 class Launch:
     """One worker process: what it cost to get it going (seconds), and how close it came to the reference.
 
-    ``first_step_seconds`` is the first step in the process, which is where jit compilers work. The four are None where
+    ``first_step_seconds`` is the first step in the process, which is where jit compilers work; ``transfer_seconds`` is
+    what it takes to put the training set on a device, once more after the build, and None on a CPU. All are None where
     another process started at the same time and took its share of the CPUs.
     """
 
@@ -59,6 +60,7 @@ class Launch:
     build_seconds: float | None
     first_step_seconds: float | None
     parity: Parity | None
+    transfer_seconds: float | None = None
 
     @property
     def phases(self) -> tuple[float, ...]:

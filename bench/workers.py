@@ -181,7 +181,10 @@ class Worker:
         return float(self._ask("load_framework", trainer=self.case.implementation.trainer)["import_seconds"])
 
     def build(self, workload: Workload, train: Split, initial: Params) -> float:
-        """Make the trainer on the whole minibatches of ``train``; returns the seconds that its constructor took."""
+        """Make the trainer on the whole minibatches of ``train``; returns the seconds that its constructor took.
+
+        Afterwards ``transfer_seconds`` is what it takes to put the data on a device, None on a CPU.
+        """
         rows = len(train.labels) // workload.batch_size * workload.batch_size
         reply = self._ask(
             "build",
@@ -192,6 +195,7 @@ class Worker:
             initial=[pack(value) for value in initial],
             device=self.case.device,
         )
+        self.transfer_seconds: float | None = reply.get("transfer_seconds")  # an earlier revision does not tell
         return float(reply["build_seconds"])
 
     def run(self, steps: int, first: int = 0, weights: Params | None = None) -> Run:

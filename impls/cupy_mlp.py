@@ -14,17 +14,28 @@ if TYPE_CHECKING:
     from impls.workload import Workload
 
 
+def find_device(name: str) -> cp.cuda.Device:
+    """Return cupy's own of that name, such as ``cuda:1``."""
+    return cp.cuda.Device(int(name.partition(":")[2] or 0))
+
+
 @final
 class CupyTrainer(Trainer):
     """What numpy's users write when they have a GPU: cupy answers to numpy's functions."""
 
+    @staticmethod
+    def place(data: Batches, device: str) -> tuple[cp.ndarray, cp.ndarray]:
+        """Return images (rows, inputs) and labels (rows,) on ``device``."""
+        with find_device(device) as found:
+            images, labels = cp.asarray(data.images), cp.asarray(data.labels)
+            found.synchronize()
+        return images, labels
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device``; each kernel is compiled when it is first needed."""
-        self._device = cp.cuda.Device(int(device.partition(":")[2] or 0))
+        self._device = find_device(device)
         self._device.use()
-        rows = [slice(k * data.batch_size, (k + 1) * data.batch_size) for k in range(len(data))]
-        images, labels = cp.asarray(data.images), cp.asarray(data.labels)
-        self._images, self._labels = [images[each] for each in rows], [labels[each] for each in rows]
+        self._images, self._labels = (cp.split(each, len(data)) for each in self.place(data, device))
         self._each = cp.arange(data.batch_size)
         self._learning_rate = workload.learning_rate
         self._hidden_layer = hidden_layer(workload)

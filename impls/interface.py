@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,15 @@ class Trainer(ABC):
     @abstractmethod
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Build the graph and put the training set on the device, once."""
+
+    @staticmethod
+    def place(data: Batches, device: str) -> tuple[Any, Any] | None:
+        """Return images and labels as the constructor keeps them on ``device``, when all of them are there.
+
+        The harness times it by itself where the device has a memory of its own; None: it cannot be told.
+        """
+        del data, device
+        return None
 
     @abstractmethod
     def load(self, params: Params) -> None:

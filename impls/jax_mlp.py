@@ -61,17 +61,30 @@ def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.A
     return network
 
 
+def find_device(name: str) -> jax.Device:
+    """Return jax's own of that name, such as ``cpu`` or ``cuda:1``."""
+    platform, _, index = name.partition(":")
+    return jax.devices(platform)[int(index or 0)]
+
+
+def place(data: Batches, device: str) -> tuple[jax.Array, jax.Array]:
+    """Return images (rows, inputs) and labels (rows,) on ``device``."""
+    placed: tuple[jax.Array, jax.Array] = jax.device_put((data.images, data.labels), find_device(device))
+    jax.block_until_ready(placed)
+    return placed
+
+
 @final
 class JaxTrainer(Trainer):
     """What jax's users write: one compiled update, called from a Python loop."""
 
+    place = staticmethod(place)
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device`` and define the update; jit compiles it at the first step."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
-        platform, _, index = device.partition(":")
-        self._device = jax.devices(platform)[int(index or 0)]
-        self._images = jax.device_put(data.images, self._device)
-        self._labels = jax.device_put(data.labels, self._device)
+        self._device = find_device(device)
+        self._images, self._labels = place(data, device)
         self._batches = len(data)
         network = log_probabilities(workload)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import PRECISIONS, log_probabilities
+from impls.jax_mlp import PRECISIONS, find_device, log_probabilities, place
 
 if TYPE_CHECKING:
     from impls.interface import Float32
@@ -23,13 +23,13 @@ CHUNK = 1024  # losses that one call of the loop has room for: the shape must no
 class JaxScanTrainer(Trainer):
     """What jax's experts write: no Python between two steps."""
 
+    place = staticmethod(place)
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device`` and define the loop; jit compiles it at the first run."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
-        platform, _, index = device.partition(":")
-        self._device = jax.devices(platform)[int(index or 0)]
-        self._images = jax.device_put(data.images, self._device)
-        self._labels = jax.device_put(data.labels, self._device)
+        self._device = find_device(device)
+        self._images, self._labels = place(data, device)
 
         network = log_probabilities(workload)
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import PRECISIONS
+from impls.jax_mlp import PRECISIONS, find_device
 from impls.pytensor_mlp import pt, pytensor, step  # with its settings
 
 if TYPE_CHECKING:
@@ -20,20 +20,25 @@ if TYPE_CHECKING:
 class PytensorJaxTrainer(Trainer):
     """What PyTensor's experts do where numba is slower: another backend for the same graph."""
 
+    @staticmethod
+    def place(data: Batches, device: str) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Return the images and the labels of each minibatch, on ``device``."""
+        # jax's own arrays, made once: a numpy array would be copied at each call.
+        parts = tuple(np.split(each, len(data)) for each in (data.images, data.labels))
+        placed: tuple[list[jax.Array], list[jax.Array]] = jax.device_put(parts, find_device(device))
+        jax.block_until_ready(placed)
+        return placed
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Build the graph over shared variables and compile it for ``device``."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
-        platform, _, index = device.partition(":")
-        jax.config.update("jax_default_device", jax.devices(platform)[int(index or 0)])
-        rows = data.batch_size
-        # jax's own arrays, made once: a numpy array would be copied at each call.
-        self._images = [jax.device_put(data.images[k * rows : (k + 1) * rows]) for k in range(len(data))]
-        self._labels = [jax.device_put(data.labels[k * rows : (k + 1) * rows]) for k in range(len(data))]
+        jax.config.update("jax_default_device", find_device(device))
+        self._images, self._labels = self.place(data, device)
         self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
 
         # Inputs, because the backend refuses a slice whose ends are variables.
-        x = pt.tensor("x", dtype="float32", shape=(rows, workload.inputs))
-        y = pt.tensor("y", dtype="int32", shape=(rows,))
+        x = pt.tensor("x", dtype="float32", shape=(data.batch_size, workload.inputs))
+        y = pt.tensor("y", dtype="int32", shape=(data.batch_size,))
         cost, updates = step(self._params, x, y, workload)
         self._step = pytensor.function([x, y], cost, updates=updates, mode="JAX", trust_input=True)
 

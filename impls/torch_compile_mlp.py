@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from impls.interface import Batches, Params, Trainer
-from impls.torch_mlp import ACTIVATIONS, forward_context
+from impls.torch_mlp import ACTIVATIONS, forward_context, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +39,13 @@ def cost_function(workload: Workload, device: torch.device) -> Callable[..., tor
 class TorchCompileTrainer(Trainer):
     """What torch's experts write: a functional gradient, so that inductor sees the whole step."""
 
+    place = staticmethod(place)
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device`` and define the update; inductor compiles it at the first step."""
         torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
         self._device = torch.device(device)
-        self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
-        self._labels = torch.from_numpy(data.labels).long().to(self._device).split(data.batch_size)
+        self._images, self._labels = (each.split(data.batch_size) for each in place(data, device))
         self._params = tuple(torch.zeros(shape, device=self._device) for shape in workload.shapes.values())
 
         cost = cost_function(workload, self._device)

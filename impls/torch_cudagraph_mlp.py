@@ -8,6 +8,7 @@ import torch
 
 from impls.interface import Batches, Params, Trainer
 from impls.torch_compile_mlp import cost_function
+from impls.torch_mlp import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,12 +60,13 @@ def replayed(steps: int, chunk: Callable[[], object], single: Callable[[], objec
 class TorchCudagraphTrainer(Trainer):
     """What torch's experts write where a step is shorter than the launch of its kernels."""
 
+    place = staticmethod(place)
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device``, compile the update and capture it."""
         torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
-        count, rows = len(data), data.batch_size
-        images = torch.from_numpy(data.images).to(device).view(count, rows, workload.inputs)
-        labels = torch.from_numpy(data.labels).long().to(device).view(count, rows)
+        count = len(data)
+        images, labels = (each.unflatten(0, (count, data.batch_size)) for each in place(data, device))
         self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
         # Which minibatch is next: on the device, since a graph repeats what it was captured with.
         self._place = torch.zeros(1, dtype=torch.long, device=device)

@@ -63,16 +63,25 @@ class Activation(nn.Module):  # type: ignore[misc]  # torch is not installed whe
         return self._function(z.float(), self._workload, *self._learned)
 
 
+def place(data: Batches, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images (rows, inputs) and labels (rows,), int64 as torch's loss takes them, on ``device``."""
+    images, labels = torch.from_numpy(data.images).to(device), torch.from_numpy(data.labels).long().to(device)
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+    return images, labels
+
+
 @final
 class TorchTrainer(Trainer):
     """What torch's users write: forward, backward, optimizer.step()."""
+
+    place = staticmethod(place)
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Build the modules and move them and the data to ``device``."""
         self._device = torch.device(device)
         self._forward = forward_context(workload, self._device)
-        self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
-        self._labels = torch.from_numpy(data.labels).long().to(self._device).split(data.batch_size)
+        self._images, self._labels = (each.split(data.batch_size) for each in place(data, device))
         shapes = workload.shapes
         hidden = [nn.Linear(*shapes["w1"]), Activation(workload)] if workload.model == "mlp" else []
         self._model = nn.Sequential(*hidden, nn.Linear(*shapes["w2"])).to(self._device)

@@ -10,6 +10,7 @@ import triton.language as tl
 
 from impls.interface import Batches, Params, Trainer
 from impls.torch_cudagraph_mlp import CHUNK, captured, replayed
+from impls.torch_mlp import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,11 +175,14 @@ def backward(
 class TritonTrainer(Trainer):
     """What is left to do where every launch and every byte counts; in Triton's interpreter it runs on a CPU too."""
 
+    place = staticmethod(place)
+
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device``, compile the kernels and capture them."""
         self._device = torch.device(device)
         self._batches, rows = len(data), data.batch_size
-        images, labels = (torch.from_numpy(each).to(device) for each in (data.images, data.labels))
+        images, labels = place(data, device)
+        labels = labels.int()
         self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
         # Which minibatch is next: on the device, since a graph repeats what it was captured with.
         self._place = torch.zeros(1, dtype=torch.int32, device=device)

@@ -63,7 +63,7 @@ class Service:
 
     def build(
         self, workload: dict[str, Any], images: Packed, labels: Packed, initial: list[Packed], device: str
-    ) -> dict[str, float]:
+    ) -> dict[str, float | None]:
         """Make a trainer; ``images`` are uint8 (rows, inputs), scaled here by 1/256, which float32 holds exactly."""
         self._trainer = None  # a second build must not need memory for two
         gc.unfreeze()
@@ -79,9 +79,15 @@ class Service:
         start = time.perf_counter()
         self._trainer = self._class(described, data, device)
         build_seconds = time.perf_counter() - start
+        transfer_seconds = None
+        if device != "cpu":  # once more, now that the device is awake
+            start = time.perf_counter()
+            placed = self._class.place(data, device)
+            transfer_seconds = None if placed is None else time.perf_counter() - start
+            del placed
         gc.collect()
         gc.freeze()  # to look through all of torch before each round would take longer than a short round does
-        return {"build_seconds": build_seconds}
+        return {"build_seconds": build_seconds, "transfer_seconds": transfer_seconds}
 
     def reset(self, weights: list[Packed] | None = None) -> None:
         """Put ``weights`` or the initial ones in, and the garbage away: neither belongs to the next run's time."""

@@ -196,7 +196,8 @@ def gpu(cases: Sequence[Case]) -> Table:
     """Return CPU against GPU, one row an implementation, beside the book's 8.7."""
     book_cpu, book_gpu = BOOK_ROWS
     terms = {"implementation": "case", "CPU (s)": "time", "GPU (s)": "time", "GPU speedup": "gpu-speedup"}
-    book = (f"{book_cpu.seconds:.0f}*", f"{book_gpu.seconds:.0f}*", f"{book_cpu.seconds / book_gpu.seconds:.1f}")
+    terms |= {"data to GPU (s)": "transfer"}
+    book = (f"{book_cpu.seconds:.0f}*", f"{book_gpu.seconds:.0f}*", f"{book_cpu.seconds / book_gpu.seconds:.1f}", "")
     rows: list[tuple[str, ...]] = [("book, Theano", *book)]
     data = []
     valid = {(case.implementation, case.device): case for case in valid_cases(cases)}
@@ -206,9 +207,13 @@ def gpu(cases: Sequence[Case]) -> Table:
             on_gpu = valid.get((name, device))
             times = [figure(case.timed) if case else "not measured" for case in (on_cpu, on_gpu)]
             speedup = ratio(on_cpu, on_gpu) if on_cpu and on_gpu else None
-            rows.append((name if device == "cuda" else f"{name} on {device}", *times, figure(speedup)))
+            told = [each.transfer_seconds for each in on_gpu.launches if each.transfer_seconds] if on_gpu else []
+            transfer = median(told) if told else None
+            label = name if device == "cuda" else f"{name} on {device}"
+            rows.append((label, *times, figure(speedup), single(transfer)))
             if speedup:
-                data.append({"implementation": name, "device": device, **speedup._asdict()})
+                about = {"implementation": name, "device": device, "transfer_seconds": transfer}
+                data.append(about | speedup._asdict())
     measured = any(device != "cpu" for _, device in valid)
     notes = (FOOTNOTE,) + (() if measured else ("There is no GPU row: no case of this run has run on a GPU.",))
     frame = pd.DataFrame(rows, columns=list(terms))

@@ -43,6 +43,8 @@ TERMS = {
     " hung or could not start. Oversubscribed: used more CPUs than it was given. Contended, throttled: the machine was"
     " disturbed. Skipped: there was no interpreter.",
     "gpu-speedup": "The CPU's time over the GPU's, of the same implementation in the same campaign, paired.",
+    "transfer": "Seconds to put the whole training set on the GPU once more, after the trainer has been built: median"
+    " of the launches. It is paid once, in build, and is no part of an iteration.",
     "manifest": "What differs between the cases in a way that a reader must know; each framework does the same"
     " arithmetic with its own means.",
     "loss": "Mean cross-entropy of a minibatch before its update, in nats; drawn as the mean of each block of updates.",

@@ -70,6 +70,30 @@ def test_each_gpu_that_is_asked_for_has_cases_of_its_own(bench: Bench) -> None:
     assert gpu.index("cpu") is None
 
 
+@pytest.mark.parametrize("name", ["jax", "jax-scan", "pytensor-jax"])
+def test_a_second_device_trains_and_tells_what_its_data_cost(name: str, tmp_path: Path) -> None:
+    """XLA makes two devices of a CPU: the second one's data are copied, which takes time; the first one's lie there."""
+    implementation = next(each for each in IMPLEMENTATIONS if each.name == name)
+    python, workload = find_interpreter(implementation, {}, ROOT), Workload(hidden=33, batch_size=50)
+    split, initial = make_split(500), initial_params(workload)
+    reference = Reference(workload, split, initial)
+    told = {}
+    for device in "cpu", "cpu:1":
+        with Worker(
+            *(Case(implementation, device), python, ROOT),
+            cpus=choose_cpus(None),
+            folder=tmp_path,
+            environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        ) as worker:
+            worker.load_framework()
+            worker.build(workload, split, initial)
+            told[device] = worker.transfer_seconds
+            parity = reference.judge(worker.run(reference.steps).losses, worker.params())
+            assert parity.verified, parity.sentence
+    assert told["cpu"] is None
+    assert told["cpu:1"]
+
+
 def test_a_lane_for_gpus_only_has_no_case_on_the_cpu() -> None:
     """And the two halves of a framework differ in their manifests."""
     found = {case.id: case for case in cases()}

@@ -129,11 +129,15 @@ def test_the_error_is_drawn_against_iterations_and_seconds(tmp_path: Path) -> No
 def test_cpu_and_gpu_stand_beside_the_books(tmp_path: Path) -> None:
     """Per implementation, paired; and where there is no GPU, it says so."""
     cpu, gpu = record("torch", 4.0), record("torch", 0.5, device="cuda")
+    for launch, seconds in zip(gpu["launches"], (0.2, None, 0.031, 0.03), strict=False):
+        launch["transfer_seconds"] = seconds
     save(tmp_path, "one", run(cpu, gpu, record("numpy", 3.0)))
     assert build(tmp_path).returncode == 0
     (row,) = rows(tmp_path / "out/csv/group-1-gpu.csv")
     assert float(row["value"]) == pytest.approx(8, rel=0.05)
+    assert float(row["transfer_seconds"]) == 0.031
     markdown = (tmp_path / "out/report.md").read_text()
+    assert re.search(r"\n\| torch .*\| +0\.031 \|\n", markdown)
     assert re.search(r"book, Theano +\| +3096\\\* +\| +355\\\* +\| +8\.7 ", markdown)
     assert "torch-cuda trains this network" in markdown
     save(tmp_path, "two", run(record("numpy", 3.0), hours=1))

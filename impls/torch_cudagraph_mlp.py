@@ -37,36 +37,55 @@ def captured(step: Callable[[int], object], steps: int, device: torch.device) ->
     return replay
 
 
-def replayed(steps: int, chunk: Callable[[], object], single: Callable[[], object], losses: torch.Tensor) -> Float32:
-    """Do ``steps`` steps, ``CHUNK`` at a time and the rest one by one; wait for them, and return all their losses.
+class GraphTrainer(Trainer):
+    """Weights, place and losses lie where two graphs have them: one of ``CHUNK`` steps, and one of a single step.
 
-    Both leave theirs at the beginning of ``losses``.
+    Both leave their losses at the beginning of ``_losses``, and add their steps to ``_place``, the next minibatch.
     """
-    found = torch.empty(steps, device=losses.device)
-    whole = steps - steps % CHUNK
-    for begin in range(0, whole, CHUNK):
-        chunk()
-        found[begin : begin + CHUNK] = losses
-    for step in range(whole, steps):
-        single()
-        found[step] = losses[0]
-    if losses.device.type == "cuda":
-        torch.cuda.synchronize(losses.device)
-    host: Float32 = found.cpu().numpy()
-    return host
+
+    place = staticmethod(place)
+    _params: tuple[torch.Tensor, ...]
+    _place: torch.Tensor
+    _losses: torch.Tensor
+    _batches: int
+    _chunk: Callable[[], object]
+    _single: Callable[[], object]
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        for own, given in zip(self._params, params, strict=True):
+            own.copy_(torch.from_numpy(given))
+
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates, ``CHUNK`` at a time and the rest one by one, then wait for the device."""
+        self._place.fill_(first % self._batches)
+        losses = torch.empty(steps, device=self._losses.device)
+        whole = steps - steps % CHUNK
+        for begin in range(0, whole, CHUNK):
+            self._chunk()
+            losses[begin : begin + CHUNK] = self._losses
+        for step in range(whole, steps):
+            self._single()
+            losses[step] = self._losses[0]
+        if losses.is_cuda:
+            torch.cuda.synchronize(losses.device)
+        host: Float32 = losses.cpu().numpy()
+        return host
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        return tuple(value.cpu().numpy().copy() for value in self._params)
 
 
 @final
-class TorchCudagraphTrainer(Trainer):
+class TorchCudagraphTrainer(GraphTrainer):
     """What torch's experts write where a step is shorter than the launch of its kernels."""
-
-    place = staticmethod(place)
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device``, compile the update and capture it."""
         torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
         count = len(data)
-        images, labels = (each.unflatten(0, (count, data.batch_size)) for each in place(data, device))
+        images, labels = (each.unflatten(0, (count, data.batch_size)) for each in self.place(data, device))
         self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
         # Which minibatch is next: on the device, since a graph repeats what it was captured with.
         self._place = torch.zeros(1, dtype=torch.long, device=device)
@@ -91,17 +110,3 @@ class TorchCudagraphTrainer(Trainer):
 
         self._step = step  # keeps the images: a graph knows addresses, and holds no tensor
         self._chunk, self._single = (captured(step, steps, torch.device(device)) for steps in (CHUNK, 1))
-
-    def load(self, params: Params) -> None:
-        """Overwrite the weights with a copy of ``params``."""
-        for own, given in zip(self._params, params, strict=True):
-            own.copy_(torch.from_numpy(given))
-
-    def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates, then wait for the device."""
-        self._place.fill_(first % self._batches)
-        return replayed(steps, self._chunk, self._single, self._losses)
-
-    def params(self) -> Params:
-        """Return a host copy of the weights."""
-        return tuple(value.cpu().numpy().copy() for value in self._params)

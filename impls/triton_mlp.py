@@ -8,14 +8,12 @@ import torch
 import triton
 import triton.language as tl
 
-from impls.interface import Batches, Params, Trainer
-from impls.torch_cudagraph_mlp import CHUNK, captured, replayed
-from impls.torch_mlp import place
+from impls.torch_cudagraph_mlp import CHUNK, GraphTrainer, captured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from impls.interface import Float32
+    from impls.interface import Batches
     from impls.workload import Workload
 
 # Tiles, in elements: enough of them that each of some 130 multiprocessors has one.
@@ -172,16 +170,14 @@ def backward(
 
 
 @final
-class TritonTrainer(Trainer):
+class TritonTrainer(GraphTrainer):
     """What is left to do where every launch and every byte counts; in Triton's interpreter it runs on a CPU too."""
-
-    place = staticmethod(place)
 
     def __init__(self, workload: Workload, data: Batches, device: str) -> None:
         """Put the data on ``device``, compile the kernels and capture them."""
         self._device = torch.device(device)
         self._batches, rows = len(data), data.batch_size
-        images, labels = place(data, device)
+        images, labels = self.place(data, device)
         labels = labels.int()
         self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
         # Which minibatch is next: on the device, since a graph repeats what it was captured with.
@@ -216,17 +212,3 @@ class TritonTrainer(Trainer):
 
         self._step = step  # keeps its buffers: a graph knows addresses, and holds no tensor
         self._chunk, self._single = repeated(CHUNK), repeated(1)
-
-    def load(self, params: Params) -> None:
-        """Overwrite the weights with a copy of ``params``."""
-        for own, given in zip(self._params, params, strict=True):
-            own.copy_(torch.from_numpy(given))
-
-    def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates, then wait for the device."""
-        self._place.fill_(first % self._batches)
-        return replayed(steps, self._chunk, self._single, self._losses)
-
-    def params(self) -> Params:
-        """Return a host copy of the weights."""
-        return tuple(value.cpu().numpy().copy() for value in self._params)

@@ -84,7 +84,7 @@ class JaxTrainer(Trainer):
         """Put the data on ``device`` and define the update; jit compiles it at the first step."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
-        self._images, self._labels = place(data, device)
+        self._images, self._labels = self.place(data, device)
         self._batches = len(data)
         network = log_probabilities(workload)
 

@@ -29,7 +29,7 @@ class JaxScanTrainer(Trainer):
         """Put the data on ``device`` and define the loop; jit compiles it at the first run."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
-        self._images, self._labels = place(data, device)
+        self._images, self._labels = self.place(data, device)
 
         network = log_probabilities(workload)
 

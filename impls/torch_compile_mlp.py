@@ -45,7 +45,7 @@ class TorchCompileTrainer(Trainer):
         """Put the data on ``device`` and define the update; inductor compiles it at the first step."""
         torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
         self._device = torch.device(device)
-        self._images, self._labels = (each.split(data.batch_size) for each in place(data, device))
+        self._images, self._labels = (each.split(data.batch_size) for each in self.place(data, device))
         self._params = tuple(torch.zeros(shape, device=self._device) for shape in workload.shapes.values())
 
         cost = cost_function(workload, self._device)

@@ -81,7 +81,7 @@ class TorchTrainer(Trainer):
         """Build the modules and move them and the data to ``device``."""
         self._device = torch.device(device)
         self._forward = forward_context(workload, self._device)
-        self._images, self._labels = (each.split(data.batch_size) for each in place(data, device))
+        self._images, self._labels = (each.split(data.batch_size) for each in self.place(data, device))
         shapes = workload.shapes
         hidden = [nn.Linear(*shapes["w1"]), Activation(workload)] if workload.model == "mlp" else []
         self._model = nn.Sequential(*hidden, nn.Linear(*shapes["w2"])).to(self._device)

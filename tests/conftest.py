@@ -18,9 +18,10 @@ from bench import gpu
 from bench.data import Split
 from bench.environments import NoInterpreterError, find_interpreter
 from bench.machine import choose_cpus
+from bench.reference import Reference
 from bench.workers import Worker
 from impls.registry import Case, cases
-from impls.workload import Workload
+from impls.workload import Workload, initial_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,17 @@ def worker(request: pytest.FixtureRequest, caches: Path) -> Iterator[Worker]:
     with Worker(case, interpreter_for(case), ROOT, cpus=choose_cpus(None), folder=caches) as live:
         live.load_framework()
         yield live
+
+
+def assert_agreement(worker: Worker, workload: Workload, rows: int) -> None:
+    """Train on ``rows`` images that have something to learn, three minibatches at least, as the reference does."""
+    split = make_split(max(rows, 3 * workload.batch_size), workload.inputs, workload.classes)
+    initial = initial_params(workload)
+    reference = Reference(workload, split, initial)
+    worker.build(workload, split, initial)
+    losses = worker.run(reference.steps).losses
+    parity = reference.judge(losses, worker.params())
+    assert parity.verified, f"{workload}: {parity.sentence}"
 
 
 @pytest.fixture(scope="session")

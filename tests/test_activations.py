@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data import Split
-from bench.reference import Exact, Reference, train
+from bench.reference import Exact, train
 from impls.registry import IMPLEMENTATIONS
 from impls.workload import CHOICES, Workload, initial_params
-from tests.conftest import CASES, make_split
+from tests.conftest import CASES, assert_agreement, make_split
 
 if TYPE_CHECKING:
     from bench.workers import Worker
@@ -29,17 +29,6 @@ plain_lanes = pytest.mark.parametrize(
     ids=lambda case: case.id,
     indirect=True,
 )
-
-
-def assert_agreement(worker: Worker, workload: Workload) -> None:
-    """Train on images that have something to learn, and compare with the reference."""
-    split = make_split(max(100, 3 * workload.batch_size), workload.inputs, workload.classes)
-    initial = initial_params(workload)
-    reference = Reference(workload, split, initial)
-    worker.build(workload, split, initial)
-    losses = worker.run(reference.steps).losses
-    parity = reference.judge(losses, worker.params())
-    assert parity.verified, f"{workload}: {parity.sentence}"
 
 
 @plain_lanes
@@ -57,7 +46,7 @@ def test_every_network_agrees_with_the_reference(  # noqa: PLR0917  # hypothesis
 ) -> None:
     """Losses and weights are within float32's own rounding, with odd sizes and pools of 2 to 5."""
     sizes = Workload(inputs=31, hidden=hidden, batch_size=batch_size, n_pool=n_pool, init=init, leak=leak)
-    assert_agreement(worker, replace(sizes, **network))
+    assert_agreement(worker, replace(sizes, **network), rows=100)
 
 
 @plain_lanes

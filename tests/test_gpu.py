@@ -16,7 +16,7 @@ from bench.session import conclude
 from bench.workers import Worker
 from impls.registry import IMPLEMENTATIONS, Case, cases
 from impls.workload import Workload, initial_params
-from tests.conftest import ROOT, make_split
+from tests.conftest import ROOT, assert_agreement, make_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +74,7 @@ def test_each_gpu_that_is_asked_for_has_cases_of_its_own(bench: Bench) -> None:
 def test_a_second_device_trains_and_tells_what_its_data_cost(name: str, tmp_path: Path) -> None:
     """XLA makes two devices of a CPU: the second one's data are copied, which takes time; the first one's lie there."""
     implementation = next(each for each in IMPLEMENTATIONS if each.name == name)
-    python, workload = find_interpreter(implementation, {}, ROOT), Workload(hidden=33, batch_size=50)
-    split, initial = make_split(500), initial_params(workload)
-    reference = Reference(workload, split, initial)
+    python = find_interpreter(implementation, {}, ROOT)
     told = {}
     for device in "cpu", "cpu:1":
         with Worker(
@@ -86,10 +84,8 @@ def test_a_second_device_trains_and_tells_what_its_data_cost(name: str, tmp_path
             environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
         ) as worker:
             worker.load_framework()
-            worker.build(workload, split, initial)
+            assert_agreement(worker, Workload(hidden=33, batch_size=50), rows=500)
             told[device] = worker.transfer_seconds
-            parity = reference.judge(worker.run(reference.steps).losses, worker.params())
-            assert parity.verified, parity.sentence
     assert told["cpu"] is None
     assert told["cpu:1"]
 

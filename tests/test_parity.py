@@ -14,7 +14,7 @@ from bench.reference import Exact, Reference, Rounded, error_rate, train
 from bench.workers import Worker
 from impls.registry import BOUNDS, Case
 from impls.workload import CHOICES, Workload, initial_params
-from tests.conftest import CASES, ROOT, make_split
+from tests.conftest import CASES, ROOT, assert_agreement, make_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,13 +47,7 @@ def describe(workload: Workload) -> str:
 @pytest.mark.parametrize("workload", WORKLOADS, ids=describe)
 def test_implementation_agrees_with_the_reference(worker: Worker, workload: Workload) -> None:
     """Losses and weights are within float32's own rounding of the float64 run, past a wrap-around."""
-    split = make_split(max(1500, 3 * workload.batch_size), workload.inputs, workload.classes)
-    initial = initial_params(workload)
-    reference = Reference(workload, split, initial)
-    worker.build(workload, split, initial)
-    losses = worker.run(reference.steps).losses
-    parity = reference.judge(losses, worker.params())
-    assert parity.verified, parity.sentence
+    assert_agreement(worker, workload, rows=1500)
 
 
 @pytest.mark.parametrize(("worker", "precision"), LOWER, indirect=["worker"])

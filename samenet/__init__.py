@@ -1,0 +1,1 @@
+"""The engine of samenet as a library."""

@@ -1,0 +1,53 @@
+"""Every error that samenet raises on purpose; each message is a fact and then a remedy.
+
+* SamenetError
+  + SettingsError: an option or an argument is wrong
+    · DataError: the images cannot be used
+    · RevisionError: a git revision cannot be used
+  + NoInterpreterError: no interpreter here can import a framework
+  + BusyError: another campaign is measuring on this machine
+  + WorkerError: a worker process could not do its work
+  + StorageError: a saved run, or a folder of them, cannot be used
+  + JournalError: the journal of a campaign cannot be read or written
+
+Anything else that escapes is a bug in samenet. ``impls.workload.WorkloadError`` is a ``ValueError``, since ``impls``
+also runs where this package is not installed; ``samenet.overrides`` turns it into a SettingsError.
+"""
+
+from __future__ import annotations
+
+
+class SamenetError(Exception):
+    """The base of all errors that samenet raises on purpose."""
+
+
+class SettingsError(SamenetError):
+    """An option or an argument is wrong; the message says what would be right."""
+
+
+class DataError(SettingsError):
+    """The data cannot be used; the message names the file."""
+
+
+class RevisionError(SettingsError):
+    """A git revision is not available, or is not one of samenet's."""
+
+
+class NoInterpreterError(SamenetError):
+    """No interpreter here can import the framework; the message says how to get one."""
+
+
+class BusyError(SamenetError):
+    """Another campaign is running on this machine."""
+
+
+class WorkerError(SamenetError):
+    """A worker could not do its work; the message says which one and why."""
+
+
+class StorageError(SamenetError):
+    """A saved run cannot be used, or a folder has none that can be."""
+
+
+class JournalError(SamenetError):
+    """A campaign's journal cannot be read or written."""

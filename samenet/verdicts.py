@@ -1,0 +1,118 @@
+"""Whether a change made a case slower: from a paired ratio and a tolerance to a verdict with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from samenet.records import State
+from samenet.results import Outcome, Verdict
+from samenet.stats import CONFIDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from samenet.results import CaseResult
+    from samenet.stats import Estimate
+
+# Percentage points of validation error. Equal arithmetic moves it by 0.02 or so on 10,000 images.
+ERROR_TOLERANCE = 0.1
+
+
+def confidence(cases: int) -> float:
+    """Return the confidence of each of ``cases`` intervals with which all of them hold at 95 % (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / max(1, cases)
+
+
+def judge(
+    case: str,
+    ratio: Estimate | None,
+    tolerance: float,
+    errors: tuple[Mapping[str, float], Mapping[str, float]],
+) -> Verdict:
+    """Return the verdict on a case from the interval of its ``ratio``, time after over time before.
+
+    ``slower`` and ``faster`` need the whole interval beyond ``tolerance`` (0.02 is 2 %), ``same`` the whole interval
+    within it. ``errors`` are the error rates before and after, in percent: a faster step that learns less is a
+    regression, and a case without a validation error is never ``same``.
+    """
+    before, after = (rates.get("validation", math.nan) for rates in errors)
+    if math.isnan(before) or math.isnan(after):
+        return Verdict(case, Outcome.INCONCLUSIVE, ratio, "its validation error is unknown; measure again")
+    if after - before > ERROR_TOLERANCE:
+        reason = f"its validation error rose from {before:.2f} to {after:.2f} %"
+        return Verdict(case, Outcome.UNVERIFIED, ratio, reason)
+    if ratio is None or not ratio.has_interval:
+        return Verdict(case, Outcome.INCONCLUSIVE, ratio, "there are too few pairs of undisturbed rounds")
+    word = outcome(ratio, tolerance)
+    straddles = f"its interval straddles the {100 * tolerance:g} % tolerance"
+    return Verdict(case, word, ratio, straddles if word is Outcome.INCONCLUSIVE else "")
+
+
+def outcome(ratio: Estimate, tolerance: float) -> Outcome:
+    """Return on which side of ``tolerance`` the whole interval of ``ratio`` lies; inconclusive if on no one side."""
+    if ratio.low > 1 + tolerance:
+        return Outcome.SLOWER
+    if ratio.high < 1 - tolerance:
+        return Outcome.FASTER
+    within = ratio.low >= 1 - tolerance and ratio.high <= 1 + tolerance
+    return Outcome.SAME if within else Outcome.INCONCLUSIVE
+
+
+def judge_case(
+    after: CaseResult,
+    before: CaseResult | None,
+    former: str,
+    ratio: Callable[[CaseResult, CaseResult], Estimate | None],
+    tolerance: float,
+) -> Verdict:
+    """Return the verdict on a case that may lack a number now, or in ``former``; with both, ``ratio`` is asked.
+
+    A case that lost its number through its own fault is a regression, whatever the clock says.
+    """
+    if after.state is not State.VALID:
+        lost = not after.state.is_machines_fault and (before is None or before.state is State.VALID)
+        word = Outcome.UNVERIFIED if lost or after.state is State.UNVERIFIED else Outcome.INCONCLUSIVE
+        return Verdict(after.case, word, reason=f"{after.state}: {after.reason}")
+    if before is None:
+        return Verdict(after.case, Outcome.NEW, reason=f"{former} has no such case")
+    if before.state is not State.VALID:
+        return Verdict(after.case, Outcome.INCONCLUSIVE, reason=f"at {former} it is {before.state}: {before.reason}")
+    return judge(after.case, ratio(after, before), tolerance, (before.error_rates, after.error_rates))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The verdict on every case from ``before`` to ``after``; ``tolerance`` (0.02 is 2 %) is what may change."""
+
+    before: str
+    after: str
+    tolerance: float
+    verdicts: Sequence[Verdict]
+    notes: Sequence[str] = ()
+
+    @property
+    def regression(self) -> bool:
+        """Whether a build should fail."""
+        return any(verdict.regression for verdict in self.verdicts)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no case could be judged: nothing was compared, and a gate must not pass for it."""
+        compared = {Outcome.SLOWER, Outcome.FASTER, Outcome.SAME, Outcome.UNVERIFIED}
+        straddles = any(verdict.word is Outcome.INCONCLUSIVE and verdict.ratio for verdict in self.verdicts)
+        return not straddles and not any(verdict.word in compared for verdict in self.verdicts)
+
+    @property
+    def title(self) -> str:
+        """What is compared."""
+        return f"{self.after} against {self.before}"
+
+    @property
+    def summary(self) -> str:
+        """The answer in one sentence."""
+        counts = Counter(verdict.word for verdict in self.verdicts)
+        listed = ", ".join(f"{counts[word]} {word}" for word in Outcome if counts[word]) or "no case"
+        return f"{'Regression' if self.regression else 'No regression'} beyond {100 * self.tolerance:g} %: {listed}."

@@ -1,1 +1,1 @@
-"""The harness: data, reference, workers and the campaign that measures them."""
+"""What pytest sees: options, hooks, one test for each case, and the display."""

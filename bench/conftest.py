@@ -1,19 +1,22 @@
-"""pytest's side of the harness: samenet's options, one test a case, and the session's one campaign."""
+"""pytest's side of the harness: samenet's options, one test for each case, and the results of the measurement."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.options import add_options
+from bench.plugin import Plugin
 from bench.replay import WorkerClock
-from bench.session import Session
-from impls.registry import Case, cases
+from impls.registry import cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from impls.lanes import Case
+    from samenet import CaseResult
+
+LONG = {"test_scaling.py", "test_epochs.py"}  # take hours: collected only where they are named
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,26 +25,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register this session's state."""
-    option = config.option
-    if is_named(config, "test_epochs.py") and not (option.benchmark_save or option.benchmark_autosave):
-        option.benchmark_save = "epochs"  # nobody trains for an hour to throw it away
-    config.pluginmanager.register(Session(config), "samenet")
+    """Register this session's plugin.
 
-
-def is_named(config: pytest.Config, name: str) -> bool:
-    """Tell whether the command line names the file ``name``."""
-    return any(name in argument for argument in config.args)
+    Raises:
+        pytest.UsageError: the session is split over several processes.
+    """
+    if (
+        hasattr(config, "workerinput")
+        or config.getoption("numprocesses", None)
+        or config.getoption("dist", "no") != "no"
+    ):
+        raise pytest.UsageError("cases are measured interleaved, by one process; leave -n and --dist out")
+    config.pluginmanager.register(Plugin(config), "samenet")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the hours of two files out, unless they are named."""
-    name = collection_path.name
-    return True if name in {"test_scaling.py", "test_epochs.py"} and not is_named(config, name) else None
+    """Leave the long files out, unless they are named."""
+    named = {Path(argument.partition("::")[0]).name for argument in config.args}
+    return True if collection_path.name in LONG - named else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test a case."""
+    """Make one test for each case."""
     if "case" in metafunc.fixturenames:
         metafunc.parametrize(
             "case",
@@ -57,8 +62,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Callable[[Case], dict[str, Any]]:
-    """Run the session's campaign if it has not run yet; return the lookup of a case's record."""
-    session: Session = request.config.pluginmanager.getplugin("samenet")
-    session.measure()
-    return session.case_record
+def measured(case: Case, request: pytest.FixtureRequest) -> CaseResult:
+    """Return the result of the case, which was measured before the first test."""
+    plugin: Plugin = request.config.pluginmanager.getplugin("samenet")
+    result = plugin.result(case, request.node.callspec.params.get("size", ""))
+    if result is None:
+        pytest.skip("interrupted before this size")
+    return result

@@ -1,17 +1,20 @@
-"""The command line: samenet's options of pytest, and what each accepts."""
+"""The command line: samenet's options of pytest, what each accepts, and the settings that they are."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from impls.registry import cases
+from samenet.data import cache_folder
+from samenet.protocols import Settings
 
 if TYPE_CHECKING:
     import pytest
+
+    from samenet.protocols import Protocol
 
 
 def count(text: str) -> int:
@@ -52,27 +55,37 @@ def interpreter(text: str) -> tuple[str, Path]:
             f"{text!r} names no implementation; write name=path with one of: {', '.join(sorted(known))}"
         )
     if not os.access(path, os.X_OK) or Path(path).is_dir():
-        raise argparse.ArgumentTypeError(
-            f"{path or 'the empty path'} is no interpreter; write {name}=/path/to/bin/python"
-        )
+        shown = path or "the empty path"
+        raise argparse.ArgumentTypeError(f"{shown} is not executable; write {name}=/path/to/bin/python")
     return name, Path(path).absolute()
 
 
-class Amount(NamedTuple):
-    """How much is to be measured: what the options say, or what their absence means."""
-
-    iterations: int
-    rounds: int
-    launches: int
-    launch_seconds: float
+def storage_folder(option: argparse.Namespace) -> Path | None:
+    """Return pytest-benchmark's storage, or None where it is not a folder."""
+    storage = str(option.benchmark_storage).removeprefix("file://")
+    return None if "://" in storage else Path(storage)
 
 
-def amount(option: argparse.Namespace) -> Amount:
-    """Return how much ``option`` asks for: a comparison of revisions takes many short rounds, until its budget."""
-    if option.against:
-        launches = option.launches or 9
-        return Amount(option.iterations or 5, option.rounds or sys.maxsize, launches, option.budget / launches)
-    return Amount(option.iterations or 1000, option.rounds or 1, option.launches or 5, float("inf"))
+def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
+    """Return what the options ask for."""
+    return Settings(
+        protocol=protocol,
+        workload=option.workload,
+        iterations=option.iterations,
+        rounds=option.rounds,
+        launches=option.launches,
+        threads=option.threads,
+        seed=option.seed,
+        until_width=option.until_width and option.until_width / 100,
+        against=option.against,
+        tolerance=option.tolerance / 100,
+        budget_seconds=option.budget,
+        data=option.data,
+        python=dict(option.python),
+        timeout_seconds=option.timeout,
+        journal=(storage_folder(option) or cache_folder()) / "journal",
+        resume=option.resume,
+    )
 
 
 def add_options(group: pytest.OptionGroup) -> None:
@@ -80,35 +93,31 @@ def add_options(group: pytest.OptionGroup) -> None:
     add = group.addoption
     add("--iterations", type=count, help="Updates in one timed round. Default: 1000; with --against 5.")
     add("--rounds", type=count, help="Rounds of each case in one launch. Default: 1; with --against until --budget.")
-    add("--launches", type=count, help="Worker processes of each case, in turn. Default: 5; with --against up to 9.")
+    add("--launches", type=count, help="Worker processes of each case. Default: 5; with --against up to 9.")
     add(
         "--until-width",
         type=positive,
         metavar="PERCENT",
-        help="Stop after the launch in which every case's interval has become narrower than this, for example 2:"
-        " then --launches is only the most there may be.",
+        help="Stop after the launch in which every case's interval has become narrower than this, for example 2;"
+        " --launches is then the maximum.",
     )
     add(
         "--against",
         metavar="REV",
-        help="Measure the cases of this git revision beside the present ones, and fail where one became slower.",
+        help="Measure the cases of this git revision interleaved with the present ones; fail where one is slower now.",
     )
-    add(
-        "--tolerance",
-        type=positive,
-        default=2.0,
-        metavar="PERCENT",
-        help="Change that --against lets pass. Default: 2.",
-    )
-    add("--budget", type=positive, default=90.0, metavar="SECONDS", help="Of measuring with --against. Default: 90.")
+    add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="Change that --against ignores. Default: 2.")
+    add("--budget", type=positive, default=90.0, metavar="SECONDS", help="Measuring time of --against. Default: 90.")
     add("--comment", type=Path, metavar="FILE", help="Write the verdicts of --against as Markdown.")
-    add("--epochs", type=count, help="Passes of test_epochs.py. Default: 1000; for the linear model 100.")
+    add("--allow-empty", action="store_true", help="Let --against pass where it could not judge a single case.")
+    add("--resume", action="store_true", help="Continue the newest unfinished campaign with the same settings.")
+    add("--epochs", type=count, help="Epochs of test_epochs.py. Default: 1000; for the linear model 100.")
     add(
         "--target-error",
         type=positive,
         default=2.7,
         metavar="PERCENT",
-        help="Validation error for which test_epochs.py tells when it was reached. Default: %(default)s.",
+        help="Validation error for which test_epochs.py reports when it was reached. Default: %(default)s.",
     )
     add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
     add(
@@ -117,16 +126,16 @@ def add_options(group: pytest.OptionGroup) -> None:
         action="append",
         help="The GPU of the cuda cases, as nvidia-smi counts them; may be repeated. Default: 0.",
     )
-    add("--timeout", type=positive, default=300.0, help="Seconds that a worker may take for one request.")
-    add("--seed", type=int, default=0, help="Draws the initial weights and the order of rounds.")
-    add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
     add(
-        "--data",
-        type=Path,
-        default=os.environ.get("SAMENET_DATA"),
-        metavar="DIR",
-        help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.",
+        "--timeout",
+        type=positive,
+        default=300.0,
+        metavar="SECONDS",
+        help="Time that a worker may take for one request. Default: 300.",
     )
+    add("--seed", type=int, default=0, help="Seed of the initial weights and of the order of rounds. Default: 0.")
+    add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
+    add("--data", type=Path, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
     add(
         "--python",
         type=interpreter,

@@ -1,14 +1,19 @@
-"""From a worker's clock to pytest-benchmark: it times nothing, it is handed what the worker has measured."""
+"""From a worker's clock to pytest-benchmark, which times nothing here and stores what the worker has measured."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from samenet.records import State
+from samenet.saved import as_builtins
+
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
+
+    from samenet.results import CaseResult
 
 
 class WorkerClock:
@@ -24,7 +29,7 @@ class WorkerClock:
         return self.now
 
     def reset(self) -> None:
-        """Go back to zero, before each round: a sum of durations would lose their last digits."""
+        """Return to zero, before each round: a sum of durations would lose their last digits."""
         self.now = 0.0
 
     def advance(self) -> None:
@@ -32,20 +37,26 @@ class WorkerClock:
         self.now = self.durations.pop(0)
 
 
-def hand_over(
-    record: dict[str, Any], benchmark: BenchmarkFixture, request: pytest.FixtureRequest, seconds: list[float]
-) -> None:
-    """Let pytest-benchmark store ``record`` and, for a valid case, its durations; or end with the case's reason.
+def store(result: CaseResult, benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> None:
+    """Let pytest-benchmark store ``result`` and, for a valid case, its durations; or end with the case's reason.
 
-    A disturbed machine is nobody's failure: the test is skipped. Wrong work, a crash and stolen CPUs fail it.
+    The duration of a training is the whole of it.
     """
-    benchmark.extra_info.update(record)
-    if record["state"] != "valid":
-        # Entered without a duration and marked: the run is saved with the reason in it, and with no figure.
-        benchmark.has_error = True
-        nobodys_fault = record["state"] in {"skipped", "contended", "throttled"}
-        end = pytest.skip if nobodys_fault else partial(pytest.fail, pytrace=False)
-        benchmark.pedantic(end, args=(f"{record['state']}: {record['reason']}",))
+    benchmark.extra_info.update(as_builtins(result))
+    benchmark.group = f"{result.iterations} iterations of workload {result.fingerprint}"
+    if result.state is not State.VALID:
+        end_without_number(result, benchmark)
+    whole = [result.timed.value] if result.training else None
     clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
-    clock.durations = seconds
+    clock.durations = whole or list(result.clean_seconds.values())
     benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))
+
+
+def end_without_number(result: CaseResult, benchmark: BenchmarkFixture) -> None:
+    """Skip or fail the test with the case's reason, from inside pytest-benchmark.
+
+    Entered without a duration and marked, so that the run is saved with the reason in it, and with no figure.
+    """
+    benchmark.has_error = True
+    end = pytest.skip if result.state.is_machines_fault else partial(pytest.fail, pytrace=False)
+    benchmark.pedantic(end, args=(f"{result.state}: {result.reason}",))

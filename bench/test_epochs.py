@@ -1,33 +1,33 @@
-"""The protocol "epochs": the book's run, from its initial weights to its error; run only where it is named.
+"""The protocol "epochs": the book's run, from its initial weights to its error; measured only where it is named.
 
-The same command goes on where an earlier one was interrupted.
+Rerun the same command to resume an interrupted one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.replay import hand_over
+from bench.replay import store
+from samenet import Epochs
+from samenet.records import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import argparse
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from impls.registry import Case
+    from samenet import CaseResult
 
 
-def test_epochs(
-    case: Case,
-    measured: Callable[[Case], dict[str, Any]],
-    benchmark: BenchmarkFixture,
-    request: pytest.FixtureRequest,
-) -> None:
+def protocol(option: argparse.Namespace) -> Epochs:
+    """Return the protocol of this file."""
+    return Epochs(option.epochs, option.target_error)
+
+
+def test_epochs(measured: CaseResult, benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> None:
     """Hand the training's seconds, as its workers timed them, to pytest-benchmark; or end with the case's reason."""
-    record = measured(case)
-    if record["state"] == "skipped":  # a run that was interrupted saves nothing: it is going to go on
-        pytest.skip(record["reason"])
-    benchmark.group = f"{record['iterations']} updates of workload {record['fingerprint']}"
-    hand_over(record, benchmark, request, [point["seconds"] for point in record["curve"][-1:]])
+    if measured.state is State.SKIPPED:  # an interrupted run saves nothing: it is going to be resumed
+        pytest.skip(measured.reason)
+    store(measured, benchmark, request)

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.replay import hand_over
+from bench.replay import store
+from samenet import Iterations
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from impls.registry import Case
+    from samenet import CaseResult
+
+
+def protocol(option: argparse.Namespace) -> Iterations:
+    """Return the protocol of this file."""
+    del option
+    return Iterations()
 
 
 def test_iterations(
-    case: Case,
-    measured: Callable[[Case], dict[str, Any]],
+    measured: CaseResult,
     benchmark: BenchmarkFixture,
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Hand the case's rounds, as its worker timed them, to pytest-benchmark; or end with the case's reason.
 
-    A disturbed machine is nobody's failure: the test is skipped. Wrong work, a crash and stolen CPUs fail it.
+    A disturbed machine skips the test. Wrong work, a crash and more CPUs than were given fail it.
     """
-    record = measured(case)
-    benchmark.group = f"{record['iterations']} iterations of workload {record['fingerprint']}"
-    verdict = record.get("verdict", {})
+    verdict = measured.verdict
     if verdict:
-        record_property("verdict", verdict["sentence"])  # into JUnit's XML, where a passed test has no text
-    seconds = [each["wall_seconds"] for each in record["rounds"] if not each["disturbance"]]
-    hand_over(record, benchmark, request, seconds)
-    if verdict.get("regression"):
-        pytest.fail(verdict["sentence"], pytrace=False)
+        record_property("verdict", verdict.sentence)  # into JUnit's XML, where a passed test has no text
+    store(measured, benchmark, request)
+    if verdict and verdict.regression:
+        pytest.fail(verdict.sentence, pytrace=False)

@@ -1,1 +1,1 @@
-"""The network in each framework: what runs inside the workers, with numpy, the stdlib and one framework."""
+"""The network in each framework: what runs inside the workers, on numpy, the standard library and one framework."""

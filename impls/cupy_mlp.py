@@ -1,4 +1,4 @@
-"""The network in cupy: numpy's own code, on arrays that lie on a GPU."""
+"""The network in cupy: numpy's code, on arrays in the memory of a GPU."""
 
 from __future__ import annotations
 
@@ -11,32 +11,28 @@ from impls.numpy_mlp import hidden_layer, update
 
 if TYPE_CHECKING:
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
-
-
-def find_device(name: str) -> cp.cuda.Device:
-    """Return cupy's own of that name, such as ``cuda:1``."""
-    return cp.cuda.Device(int(name.partition(":")[2] or 0))
 
 
 @final
 class CupyTrainer(Trainer):
-    """What numpy's users write when they have a GPU: cupy answers to numpy's functions."""
+    """What numpy's users write when they have a GPU: cupy has numpy's functions."""
 
     @staticmethod
-    def place(data: Batches, device: str) -> tuple[cp.ndarray, cp.ndarray]:
+    def place(data: Batches, device: Device) -> Batches:
         """Return images (rows, inputs) and labels (rows,) on ``device``."""
-        with find_device(device) as found:
-            images, labels = cp.asarray(data.images), cp.asarray(data.labels)
-            found.synchronize()
-        return images, labels
+        with cp.cuda.Device(device.index) as gpu:
+            placed = Batches(cp.asarray(data.images), cp.asarray(data.labels), data.batch_size)
+            gpu.synchronize()
+        return placed
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device``; each kernel is compiled when it is first needed."""
-        self._device = find_device(device)
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Cut the data to minibatches; each kernel is compiled when it is first needed."""
+        self._device = cp.cuda.Device(device.index)
         self._device.use()
-        self._images, self._labels = (cp.split(each, len(data)) for each in self.place(data, device))
-        self._each = cp.arange(data.batch_size)
+        self._images, self._labels = (cp.split(array, len(data)) for array in (data.images, data.labels))
+        self._rows = cp.arange(data.batch_size)
         self._learning_rate = workload.learning_rate
         self._hidden_layer = hidden_layer(workload)
 
@@ -45,7 +41,7 @@ class CupyTrainer(Trainer):
         self._params = tuple(map(cp.asarray, params))
 
     def _step(self, k: int) -> cp.ndarray:
-        minibatch = self._images[k], self._labels[k], self._each
+        minibatch = self._images[k], self._labels[k], self._rows
         return update(self._params, minibatch, self._hidden_layer, self._learning_rate)
 
     def run(self, steps: int, first: int = 0) -> Float32:

@@ -1,29 +1,26 @@
-"""What an implementation must do, and the arrays that it is given."""
+"""What an implementation must do, and the data that it trains on."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from impls.workload import Float32, Floats, Int32, Params
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from impls.lanes import Device
     from impls.workload import Workload
 
-    Floats = npt.NDArray[np.floating]
-    Float32 = npt.NDArray[np.float32]
-    Int32 = npt.NDArray[np.int32]
-
-# The weights in host memory, C order, in the order and with the shapes of ``Workload.shapes``: float32 but for the
-# reference's own, which are float64.
-Params: TypeAlias = "tuple[Floats, ...]"
+__all__ = ["Batches", "Float32", "Floats", "Int32", "Params", "Trainer"]
 
 
-class Batches(NamedTuple):
+@dataclass(frozen=True)
+class Batches:
     """The training set, cut to whole minibatches: minibatch ``k`` is the ``k``-th run of ``batch_size`` rows.
 
-    ``images`` (rows, inputs) float32 in [0, 1); ``labels`` (rows,) int32.
+    ``images`` (rows, inputs) float32 in [0, 1); ``labels`` (rows,) int32. After ``Trainer.place`` both are whatever
+    arrays the framework computes with.
     """
 
     images: Float32
@@ -36,20 +33,24 @@ class Batches(NamedTuple):
 
 
 class Trainer(ABC):
-    """One network and its SGD on one device. Final subclasses; none reads a clock."""
+    """One network and its SGD on one device. Final subclasses; none reads a clock.
 
-    @abstractmethod
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Build the graph and put the training set on the device, once."""
+    The worker calls ``place``, then the constructor with what ``place`` returned, then ``load``, ``run`` and ``params``
+    as often as it likes.
+    """
 
     @staticmethod
-    def place(data: Batches, device: str) -> tuple[Any, Any] | None:
-        """Return images and labels as the constructor keeps them on ``device``, when all of them are there.
+    def place(data: Batches, device: Device) -> Batches:
+        """Return ``data`` as the constructor takes it, in the memory of ``device``, when all of it is there.
 
-        The harness times it by itself where the device has a memory of its own; None: it cannot be told.
+        This default is for frameworks that compute on numpy's arrays.
         """
-        del data, device
-        return None
+        del device
+        return data
+
+    @abstractmethod
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Build whatever is built once; ``data`` is what ``place`` returned, and need not be copied."""
 
     @abstractmethod
     def load(self, params: Params) -> None:
@@ -57,9 +58,9 @@ class Trainer(ABC):
 
     @abstractmethod
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates of the present weights from minibatch ``first`` on, in order, wrapping around.
+        """Do ``steps`` updates of the current weights, starting at minibatch ``first``, in order, wrapping around.
 
-        ``first`` may lie past the last minibatch: then it counts from the beginning again.
+        ``first`` may be greater than the number of minibatches: it wraps around too.
 
         Returns the loss of each step before its update, shape (steps,), in host memory, and returns only when
         every update has finished.

@@ -8,24 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.interface import Batches, Params, Trainer
+from impls.jax_mlp import PRECISIONS, JaxBase, find_device
 
 if TYPE_CHECKING:
-    from impls.interface import Float32
+    from impls.interface import Batches, Float32, Params
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
 @final
-class JaxMatmul(Trainer):
+class JaxMatmul(JaxBase):
     """A training step without its elementwise work: the products of a linear network, in one compiled loop."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device`` and define the loop; jit compiles it at the first run."""
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Define the loop; jit compiles it at the first run."""
         del workload
-        jax.config.update("jax_default_matmul_precision", "highest")
-        platform, _, index = device.partition(":")
-        self._device = jax.devices(platform)[int(index or 0)]
-        self._images = jax.device_put(data.images, self._device)
+        jax.config.update("jax_default_matmul_precision", PRECISIONS["float32"])
+        self._device = find_device(device)
+        self._images = data.images
 
         @jax.jit
         def products(steps: int, images: jax.Array, w1: jax.Array, w2: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -58,6 +58,6 @@ class JaxMatmul(Trainer):
         return np.zeros(steps, np.float32)
 
     def params(self) -> Params:
-        """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
+        """Return the last step's two products that have the shapes of weights; they depend on all five."""
         d_w1, d_w2 = map(np.array, self._last)
         return d_w1, self._biases[0], d_w2, self._biases[1]

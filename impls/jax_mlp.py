@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
 def leaky(z: jax.Array, leak: float | jax.Array) -> jax.Array:
-    """Return z, or ``leak`` z where it is negative; the slope of jax's |z| at 0 would be 1, that of these is 1/2."""
+    """Return z, or ``leak`` z where it is negative; the slopes at 0 are 1/2, where jax's slope of abs(z) would be 1."""
     return jnp.maximum(z, 0) + leak * jnp.minimum(z, 0)
 
 
 def clip(z: jax.Array, low: float, high: float) -> jax.Array:
-    """Return z within its limits; the slope at them is 1, as in other frameworks, where that of jnp.clip is 1/2."""
+    """Return z within its limits; the slope at the limits is 1 as in other frameworks, where jnp.clip has 1/2."""
     return jnp.where(z < low, low, jnp.where(z > high, high, z))
 
 
@@ -35,11 +36,11 @@ ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
     "relu": lambda z, workload: leaky(z, 0),
     "leaky_relu": lambda z, workload: leaky(z, workload.leak),
     "prelu": lambda z, workload, leak: leaky(z, leak),
-    "maxout": lambda z, workload: z.reshape(len(z), -1, workload.n_pool).max(axis=2),  # equal largest units share
+    "maxout": lambda z, workload: z.reshape(len(z), -1, workload.n_pool).max(axis=2),  # equal maxima share the gradient
 }
 
 
-# TF32 only where the workload asks for it: jax's default on a GPU is otherwise.
+# TF32 only where the workload asks for it; on a GPU it is jax's default.
 PRECISIONS = {"float32": "highest", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}
 
 
@@ -61,31 +62,42 @@ def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.A
     return network
 
 
-def find_device(name: str) -> jax.Device:
-    """Return jax's own of that name, such as ``cpu`` or ``cuda:1``."""
-    platform, _, index = name.partition(":")
-    return jax.devices(platform)[int(index or 0)]
+def find_device(device: Device) -> jax.Device:
+    """Return jax's object for ``device``."""
+    return jax.devices(device.kind)[device.index]
 
 
-def place(data: Batches, device: str) -> tuple[jax.Array, jax.Array]:
-    """Return images (rows, inputs) and labels (rows,) on ``device``."""
-    placed: tuple[jax.Array, jax.Array] = jax.device_put((data.images, data.labels), find_device(device))
-    jax.block_until_ready(placed)
-    return placed
+class JaxBase(Trainer):
+    """What jax's trainers share: data and weights are jax's arrays on one device."""
+
+    _device: jax.Device
+    _params: Params
+
+    @staticmethod
+    def place(data: Batches, device: Device) -> Batches:
+        """Return images (rows, inputs) and labels (rows,) on ``device``."""
+        images, labels = jax.block_until_ready(jax.device_put((data.images, data.labels), find_device(device)))
+        return Batches(images, labels, data.batch_size)
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        # Without may_alias=False jax may use the memory of ``params`` itself instead of a copy.
+        self._params = jax.device_put(params, self._device, may_alias=False)
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        return tuple(np.array(value) for value in self._params)
 
 
 @final
-class JaxTrainer(Trainer):
+class JaxTrainer(JaxBase):
     """What jax's users write: one compiled update, called from a Python loop."""
 
-    place = staticmethod(place)
-
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device`` and define the update; jit compiles it at the first step."""
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Define the update; jit compiles it at the first step."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
-        self._images, self._labels = self.place(data, device)
-        self._batches = len(data)
+        self._images, self._labels, self._batches = data.images, data.labels, len(data)
         network = log_probabilities(workload)
 
         def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -100,11 +112,6 @@ class JaxTrainer(Trainer):
 
         self._step = step
 
-    def load(self, params: Params) -> None:
-        """Overwrite the weights with a copy of ``params``."""
-        # may_alias: without it jax may keep the harness's own memory, which is not a copy.
-        self._params = jax.device_put(params, self._device, may_alias=False)
-
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
         losses = []
@@ -113,7 +120,3 @@ class JaxTrainer(Trainer):
             losses.append(loss)
         jax.block_until_ready(self._params)
         return np.array(jax.device_get(losses), np.float32)
-
-    def params(self) -> Params:
-        """Return a host copy of the weights."""
-        return tuple(np.array(value) for value in self._params)

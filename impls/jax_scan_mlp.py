@@ -9,36 +9,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import PRECISIONS, find_device, log_probabilities, place
+from impls.jax_lanes import CHUNK
+from impls.jax_mlp import PRECISIONS, JaxBase, find_device, log_probabilities
 
 if TYPE_CHECKING:
-    from impls.interface import Float32
+    from impls.interface import Batches, Float32, Params
+    from impls.lanes import Device
     from impls.workload import Workload
-
-CHUNK = 1024  # losses that one call of the loop has room for: the shape must not depend on the number of steps
 
 
 @final
-class JaxScanTrainer(Trainer):
+class JaxScanTrainer(JaxBase):
     """What jax's experts write: no Python between two steps."""
 
-    place = staticmethod(place)
-
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device`` and define the loop; jit compiles it at the first run."""
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Define the loop; jit compiles it at the first run."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
-        self._images, self._labels = self.place(data, device)
+        self._images, self._labels = data.images, data.labels
 
         network = log_probabilities(workload)
 
         def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
             log_softmax = network(params, x)
-            # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does alone and one by one.
+            # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
+            # element at a time.
             return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
 
-        # The number of steps is an operand, not a constant, so that every run is served by the same compiled loop.
+        # The number of steps is an operand, not a constant, so that every run uses the same compiled loop.
         @partial(jax.jit, donate_argnums=0)
         def loop(
             params: Params, first: int, steps: int, images: jax.Array, labels: jax.Array
@@ -59,11 +57,6 @@ class JaxScanTrainer(Trainer):
 
         self._loop = loop
 
-    def load(self, params: Params) -> None:
-        """Overwrite the weights with a copy of ``params``."""
-        # may_alias: without it jax may keep the harness's own memory, which is not a copy.
-        self._params = jax.device_put(params, self._device, may_alias=False)
-
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
         losses = []
@@ -73,7 +66,3 @@ class JaxScanTrainer(Trainer):
             losses.append(chunk)
         jax.block_until_ready(self._params)
         return np.concatenate(jax.device_get(losses))[:steps]
-
-    def params(self) -> Params:
-        """Return a host copy of the weights."""
-        return tuple(np.array(value) for value in self._params)

@@ -10,6 +10,7 @@ from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class NumpyMatmul(Trainer):
     """A training step without its elementwise work: the products of a linear network, into buffers that are kept."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Make the buffers."""
         del device
         self._data = data
@@ -26,7 +27,7 @@ class NumpyMatmul(Trainer):
         self._d_hidden = np.empty_like(self._hidden)
 
     def load(self, params: Params) -> None:
-        """Keep the weights, and room for what would be their gradients."""
+        """Keep the weights, and make buffers of the shapes of their gradients."""
         self._params = params
         self._d_w1, self._d_w2 = np.empty_like(params[0]), np.empty_like(params[2])
 
@@ -46,6 +47,6 @@ class NumpyMatmul(Trainer):
         return np.zeros(steps, np.float32)
 
     def params(self) -> Params:
-        """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
+        """Return the last step's two products that have the shapes of weights; they depend on all five."""
         _, b1, _, b2 = self._params
         return self._d_w1.copy(), b1, self._d_w2.copy(), b2

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls.interface import Float32, Floats, Int32
+    from impls.lanes import Device
     from impls.workload import Workload
 
-    # What an activation is made of: the hidden layer's output, its slope, and that of what it has learned besides.
+    # An activation returns the hidden layer's output, its slope, and the slopes by the parameters that it learns.
     Activation = Callable[..., tuple[Floats, ...]]
 
 
@@ -43,7 +44,7 @@ def clip(z: Floats, low: float, high: float) -> tuple[Floats, Floats]:
 
 
 def maxout(z: Floats, workload: Workload) -> tuple[Floats, Floats]:
-    """Return the largest unit of each group, and the slopes (batch, groups, units): equal largest ones share."""
+    """Return the largest unit of each group, and the slopes (batch, groups, units), which equal maxima share."""
     units = z.reshape(len(z), -1, workload.n_pool)
     hidden = units.max(axis=2)
     largest = units == hidden[:, :, None]
@@ -63,7 +64,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def hidden_layer(workload: Workload) -> Callable[..., tuple[Floats, Callable[..., tuple[Floats, ...]]]]:
-    """Return the hidden layer: a function of x and its parameters to its output and to how gradients go back."""
+    """Return the hidden layer: a function of x and its parameters that returns its output and its backward pass."""
     if workload.model == "linear":
         return lambda x: (x, lambda *_: ())
     activate = ACTIVATIONS[workload.activation]
@@ -73,9 +74,9 @@ def hidden_layer(workload: Workload) -> Callable[..., tuple[Floats, Callable[...
 
         def backward(d_logits: Floats, w2: Floats) -> tuple[Floats, ...]:
             d_hidden = d_logits @ w2.T
-            # A unit of maxout has several slopes, one for each linear unit; all others have one.
+            # A maxout unit has one slope per linear unit; any other unit has one.
             d_z = (d_hidden[:, :, None] * slope.reshape(*hidden.shape, -1)).reshape(len(x), -1)
-            return x.T @ d_z, d_z.sum(axis=0), *((d_hidden * each).sum(axis=0) for each in slopes)
+            return x.T @ d_z, d_z.sum(axis=0), *((d_hidden * learned).sum(axis=0) for learned in slopes)
 
         return hidden, backward
 
@@ -87,22 +88,22 @@ def update(
     minibatch: tuple[Floats, Int32, Int32],
     hidden_layer: Callable[..., tuple[Floats, Callable[..., tuple[Floats, ...]]]],
     learning_rate: float,
-) -> Any:  # noqa: ANN401  # a number of numpy, or an array of whoever has numpy's functions
-    """Update ``params`` in place with a minibatch, and return its loss before.
+) -> Any:  # noqa: ANN401  # a number of numpy's, or an array of a framework with numpy's functions
+    """Update ``params`` in place with a minibatch, and return its loss before the update.
 
-    ``minibatch`` has the images (batch, inputs), the labels (batch,) and the numbers of its rows (batch,).
+    ``minibatch`` is the images (batch, inputs), the labels (batch,) and the row numbers 0, 1, ... (batch,).
     """
-    x, y, each = minibatch
+    x, y, rows = minibatch
     *first, w2, b2 = params
     hidden, backward = hidden_layer(x, *first)
     logits = hidden @ w2 + b2
     logits -= logits.max(axis=1, keepdims=True)  # exp cannot overflow, and softmax does not change
     exp = np.exp(logits)
     total = exp.sum(axis=1, keepdims=True)
-    loss = np.mean(np.log(total[:, 0]) - logits[each, y])
+    loss = np.mean(np.log(total[:, 0]) - logits[rows, y])
 
     d_logits = exp / total
-    d_logits[each, y] -= 1
+    d_logits[rows, y] -= 1
     d_logits /= len(x)
     gradients = (*backward(d_logits, w2), hidden.T @ d_logits, d_logits.sum(axis=0))
 
@@ -115,10 +116,10 @@ def update(
 class NumpyTrainer(Trainer):
     """What numpy's users write: one expression a line, a new array for each."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Keep the data; there is nothing to build, and ``device`` can only be the CPU."""
         del device
-        self._data, self._each = data, np.arange(data.batch_size, dtype=np.int32)
+        self._data, self._rows = data, np.arange(data.batch_size, dtype=np.int32)
         self._learning_rate = workload.learning_rate
         self._hidden_layer = hidden_layer(workload)
 
@@ -129,7 +130,7 @@ class NumpyTrainer(Trainer):
     def _step(self, k: int) -> np.float32:
         rows = slice(k * self._data.batch_size, (k + 1) * self._data.batch_size)
         x, y = self._data.images[rows], self._data.labels[rows]
-        return np.float32(update(self._params, (x, y, self._each), self._hidden_layer, self._learning_rate))
+        return np.float32(update(self._params, (x, y, self._rows), self._hidden_layer, self._learning_rate))
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates; numpy has finished each call when it returns."""

@@ -1,4 +1,4 @@
-"""The network in numpy, tuned: each thread takes its rows through the whole step, and every array is made once."""
+"""The network in numpy, tuned: each thread does the whole step on its rows, and every array is allocated once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
-BLOCK = 32_768  # elements of a block: 128 KiB, so that a block and its operands stay in a core's second-level cache
+BLOCK = 32_768  # elements of a block: 128 KiB, so that a block and its operands fit into a core's second-level cache
 
 
 def limit_blas(threads: int) -> None:
@@ -31,7 +32,7 @@ class Share:
     """What one of ``count`` threads works on: its rows of each minibatch, its rows of w1, and its own buffers."""
 
     def __init__(self, index: int, count: int, workload: Workload, data: Batches, d_hidden: Float32) -> None:
-        """Cut the data into views and make the buffers; ``d_hidden`` (batch, hidden) is everybody's."""
+        """Cut the data into views and make the buffers; all threads share ``d_hidden`` (batch, hidden)."""
         rows, batches, classes = data.batch_size, len(data), workload.classes
         own = slice(index * rows // count, (index + 1) * rows // count)
         height = own.stop - own.start
@@ -40,7 +41,7 @@ class Share:
             return np.empty(shape, np.float32)
 
         self.images = [data.images[k * rows : (k + 1) * rows][own] for k in range(batches)]
-        # Where each label's logit lies in the flat logits: one index instead of two.
+        # The position of each label's logit in the flattened logits: one index instead of two.
         labels = [data.labels[k * rows : (k + 1) * rows][own] for k in range(batches)]
         self.labels = [np.arange(height) * classes + y for y in labels]
         self.hidden, self.d_hidden = empty(height, workload.hidden), d_hidden[own]
@@ -59,15 +60,15 @@ class Share:
 class NumpyTunedTrainer(Trainer):
     """What numpy's experts write: ``out=`` everywhere, no allocation in the loop, numpy releases the GIL.
 
-    In each thread the products of a part, with a BLAS of one thread, instead of a BLAS that shares each product out:
-    so the elementwise work is shared out too, and the threads wait for each other twice a step only.
+    Each thread computes the products of its part with a single-threaded BLAS, instead of one BLAS that splits each
+    product: so the elementwise work is split too, and the threads wait for each other only twice a step.
     """
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Make the threads and what each works on; ``device`` can only be the CPU."""
         del device
         cpus = len(os.sched_getaffinity(0))
-        # Where there is less than a block for each thread, to wait for another costs more than it does.
+        # With less than a block per thread, waiting for another thread costs more than it saves.
         count = min(cpus, max(1, data.batch_size * workload.hidden // BLOCK))
         limit_blas(1 if count > 1 else cpus)
         self._batches, self._rate = len(data), np.float32(workload.learning_rate / data.batch_size)
@@ -84,7 +85,6 @@ class NumpyTunedTrainer(Trainer):
         x, y = share.images[k], share.labels[k]
         hidden, d_hidden, logits, exp = share.hidden, share.d_hidden, share.logits, share.exp
         peak, total, true = share.peak, share.total, share.true
-
         np.matmul(x, w1, out=hidden)
         for block, _ in share.blocks:
             np.add(block, b1, out=block)
@@ -110,15 +110,15 @@ class NumpyTunedTrainer(Trainer):
         np.sum(d_hidden, axis=0, out=share.d_b1)
         np.sum(d_logits, axis=0, out=share.d_b2)
 
-        self._barrier.wait()  # until every row of d_hidden is there, and nobody needs the old weights any more
+        self._barrier.wait()  # until every row of d_hidden is computed, and no thread needs the old weights any more
         own = w1[share.inputs]
         np.subtract(own, np.matmul(share.columns[k], self._d_hidden, out=share.d_w1), out=own)
         if share is self._shares[0]:
-            for each in self._shares:
-                np.subtract(b1, each.d_b1, out=b1)
-                np.subtract(w2, each.d_w2, out=w2)
-                np.subtract(b2, each.d_b2, out=b2)
-        self._barrier.wait()  # until the new weights are there
+            for part in self._shares:
+                np.subtract(b1, part.d_b1, out=b1)
+                np.subtract(w2, part.d_w2, out=w2)
+                np.subtract(b2, part.d_b2, out=b2)
+        self._barrier.wait()  # until the new weights are complete
         return loss
 
     def _train(self, steps: int, first: int, share: Share) -> Float32:
@@ -127,11 +127,11 @@ class NumpyTunedTrainer(Trainer):
                 [self._step(share, step % self._batches) for step in range(first, first + steps)], np.float32
             )
         except BaseException:
-            self._barrier.abort()  # or the others would wait for this thread for ever
+            self._barrier.abort()  # otherwise the others would wait for this thread forever
             raise
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates; every thread has returned then."""
+        """Do ``steps`` updates; returns when every thread has finished."""
         losses: Float32 = np.sum(list(self._pool.map(partial(self._train, steps, first), self._shares)), axis=0)
         losses /= np.float32(len(self._d_hidden))
         return losses

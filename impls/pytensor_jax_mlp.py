@@ -1,4 +1,4 @@
-"""The network in pytensor, tuned: the same graph compiled by jax, which is handed the minibatch."""
+"""The network in PyTensor, tuned: the same graph compiled by jax, which gets the minibatch as an input."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from impls.interface import Batches, Params, Trainer
 from impls.jax_mlp import PRECISIONS, find_device
-from impls.pytensor_mlp import pt, pytensor, step  # with its settings
+from impls.pytensor_mlp import pt, pytensor, step  # after its settings
 
 if TYPE_CHECKING:
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
@@ -21,22 +22,21 @@ class PytensorJaxTrainer(Trainer):
     """What PyTensor's experts do where numba is slower: another backend for the same graph."""
 
     @staticmethod
-    def place(data: Batches, device: str) -> tuple[list[jax.Array], list[jax.Array]]:
-        """Return the images and the labels of each minibatch, on ``device``."""
-        # jax's own arrays, made once: a numpy array would be copied at each call.
-        parts = tuple(np.split(each, len(data)) for each in (data.images, data.labels))
-        placed: tuple[list[jax.Array], list[jax.Array]] = jax.device_put(parts, find_device(device))
-        jax.block_until_ready(placed)
-        return placed
+    def place(data: Batches, device: Device) -> Batches:
+        """Return a list of the images of each minibatch and a list of their labels, on ``device``."""
+        # jax's arrays, made once: a numpy array would be copied at each call.
+        minibatches = tuple(np.split(array, len(data)) for array in (data.images, data.labels))
+        images, labels = jax.block_until_ready(jax.device_put(minibatches, find_device(device)))
+        return Batches(images, labels, data.batch_size)
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Build the graph over shared variables and compile it for ``device``."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         jax.config.update("jax_default_device", find_device(device))
-        self._images, self._labels = self.place(data, device)
+        self._images, self._labels = data.images, data.labels
         self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
 
-        # Inputs, because the backend refuses a slice whose ends are variables.
+        # Inputs, because the JAX backend does not support a slice whose ends are variables.
         x = pt.tensor("x", dtype="float32", shape=(data.batch_size, workload.inputs))
         y = pt.tensor("y", dtype="int32", shape=(data.batch_size,))
         cost, updates = step(self._params, x, y, workload)

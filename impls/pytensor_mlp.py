@@ -1,4 +1,4 @@
-"""The network in pytensor, Theano's successor: one function with updates over shared variables, compiled by numba."""
+"""The network in PyTensor, Theano's successor: one function with updates over shared variables, compiled by numba."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
-# PyTensor reads its settings once, at import; what the user has set comes last and wins.
+# PyTensor reads its settings once, at import; the user's settings come last and win.
 os.environ["PYTENSOR_FLAGS"] = ",".join(filter(None, ("floatX=float32", os.environ.get("PYTENSOR_FLAGS"))))
 
 import pytensor  # after its settings
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
-__all__ = ["PytensorTrainer", "pt", "pytensor", "step"]  # the tuned lane takes pytensor from here, with its settings
+__all__ = ["PytensorTrainer", "pt", "pytensor", "step"]  # the tuned lane imports PyTensor from here, after its settings
 
 
 def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # PyTensor has no types
@@ -32,7 +33,7 @@ def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # PyTensor has no types
 
 
 def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401
-    """Return the largest unit of each group; equal largest ones share the gradient, of which max gives each all."""
+    """Return the largest unit of each group; equal maxima share the gradient, where max would give each all of it."""
     units = z.reshape((workload.batch_size, workload.hidden, workload.n_pool))
     largest = pt.eq(units, units.max(axis=2, keepdims=True)).astype("float32")
     return (units * disconnected_grad(largest / largest.sum(axis=2, keepdims=True))).sum(axis=2)
@@ -72,13 +73,13 @@ def step(params: list[Any], x: Any, y: Any, workload: Workload) -> tuple[Any, li
 class PytensorTrainer(Trainer):
     """What the book's readers would write today."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
         del device
         self._batches = len(data)
         images = pytensor.shared(data.images, borrow=True)
         labels = pytensor.shared(data.labels, borrow=True)
-        # Of a fixed shape and no other: a width of 1 must not be taken for a dimension to broadcast.
+        # With a fixed shape: otherwise PyTensor would broadcast along a dimension of width 1.
         self._params = [pytensor.shared(np.zeros(shape, np.float32)) for shape in workload.shapes.values()]
         k = pt.lscalar("k")
         rows = slice(k * data.batch_size, (k + 1) * data.batch_size)

@@ -1,7 +1,8 @@
-"""The network in theano-pymc: one function with updates and givens over shared variables, as in the book."""
+"""The network in Theano (theano-pymc): one function with updates and givens over shared variables, as in the book."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -10,39 +11,47 @@ import numpy as np
 import scipy
 
 from impls.interface import Batches, Params, Trainer
+from impls.theano_lanes import flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
-def blas_flags() -> str:
-    """Return the linker flags for the OpenBLAS inside scipy's wheel, or "" where there is none.
+def provide_blas() -> str:
+    """Let Theano's compiler find the OpenBLAS inside scipy's wheel; return the linker flag for it, or "" without one.
 
-    Theano asks numpy's distutils for them, and numpy's wheels have not told since 1.20 or so: without these flags it
-    takes its own slow loops and says so only in a log line.
+    Theano asks numpy's distutils for the flags, and numpy's wheels since 1.20 or so have none: then it uses its own
+    slow loops and says so only in a log line.
     """
     folder = Path(scipy.__file__).parent.parent / "scipy.libs"
     libraries = sorted(folder.glob("libopenblas*.so"))
-    return f"-L{folder} -l:{libraries[0].name}" if libraries else ""
+    if not libraries:
+        return ""
+    # Theano splits linker flags at spaces, so the folder cannot be one of them: gcc gets it by LIBRARY_PATH, and what
+    # Theano compiles finds the library by its name, because it is loaded already.
+    os.environ["LIBRARY_PATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("LIBRARY_PATH"))))
+    ctypes.CDLL(str(libraries[0]))
+    return f"-l:{libraries[0].name}"
 
 
-# Theano reads its settings once, at import; what the user has set comes last and wins.
+# Theano reads its settings once, at import; the user's settings come last and win.
 os.environ["THEANO_FLAGS"] = ",".join(
-    filter(None, ("floatX=float32", f"blas__ldflags={blas_flags()}", os.environ.get("THEANO_FLAGS")))
+    filter(None, ("floatX=float32", flag("blas__ldflags", provide_blas()), os.environ.get("THEANO_FLAGS")))
 )
 
 import theano  # noqa: E402  # after its settings
 import theano.tensor as T  # noqa: E402, N812  # the name that all of Theano's documentation uses
 from theano.gradient import disconnected_grad  # noqa: E402
 
-__all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane takes Theano from here, with its settings
+__all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane imports Theano from here, after its settings
 
 
 def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano has no types
-    """Return ``theano.function(*arguments, **options)`` if it is what Theano is known for.
+    """Return ``theano.function(*arguments, **options)``, if it is compiled and calls a BLAS.
 
     Raises:
         RuntimeError: there is no C++ compiler, or the matrix products would not go to BLAS.
@@ -52,9 +61,7 @@ def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano 
     function = theano.function(*arguments, **options)
     nodes = {type(node.op).__name__ for node in function.maker.fgraph.apply_nodes}
     if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
-        raise RuntimeError(
-            f"theano is linked to no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS"
-        )
+        raise RuntimeError(f"theano calls no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS")
     return function
 
 
@@ -65,7 +72,7 @@ def leaky(z: Any, leak: Any) -> Any:  # noqa: ANN401  # Theano has no types
 
 
 def maxout(z: Any, workload: Workload) -> Any:  # noqa: ANN401
-    """Return the largest unit of each group; equal largest ones share the gradient, of which max gives each all."""
+    """Return the largest unit of each group; equal maxima share the gradient, where max would give each all of it."""
     units = z.reshape((workload.batch_size, workload.hidden, workload.n_pool))
     largest = T.eq(units, units.max(axis=2, keepdims=True)).astype("float32")
     return (units * disconnected_grad(largest / largest.sum(axis=2, keepdims=True))).sum(axis=2)
@@ -95,7 +102,7 @@ def hidden_layer(workload: Workload, x: Any, *first: Any) -> Any:  # noqa: ANN40
 class TheanoTrainer(Trainer):
     """What the book's readers write."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
         del device
         self._batches = len(data)

@@ -1,12 +1,12 @@
-"""The network in theano-pymc, tuned: BLAS adds the biases and updates the weights, tanh is glibc's vector version."""
+"""The network in Theano, tuned: BLAS adds the biases and updates the weights, tanh is glibc's vector version."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, final
 
-# What gcc needs to replace tanhf by the vector version of glibc 2.35 or later: without -ffast-math it must not. Theano
-# reads its settings at the first import, which the plain file does; what the user has set comes last and wins.
+# gcc replaces tanhf by the vector version of glibc 2.35 or later only with -ffast-math. Theano reads its settings when
+# it is first imported, by the plain file; the user's settings come last and win.
 os.environ["THEANO_FLAGS"] = ",".join(
     filter(None, ("gcc__cxxflags=-O3 -march=native -ffast-math,allow_gc=False", os.environ.get("THEANO_FLAGS")))
 )
@@ -14,20 +14,20 @@ os.environ["THEANO_FLAGS"] = ",".join(
 import numpy as np  # after the settings
 
 from impls.interface import Batches, Params, Trainer
-from impls.theano_mlp import T, compiled, theano  # linked to a BLAS there
+from impls.theano_lanes import CHUNK
+from impls.theano_mlp import T, compiled, theano  # after its settings
 
 if TYPE_CHECKING:
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
-
-CHUNK = 1024  # losses that one call has room for
 
 
 @final
 class TheanoTunedTrainer(Trainer):
     """What Theano's experts write: its virtual machine goes from step to step in C."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Build the graph over shared variables and compile it; ``device`` can only be the CPU."""
         del device
         rows = data.batch_size
@@ -43,7 +43,7 @@ class TheanoTunedTrainer(Trainer):
         activity = gemm(T.alloc(b1, rows, workload.hidden), one, x, w1, one)
         hidden = T.tanh(activity)
         logits = gemm(T.alloc(b2, rows, workload.classes), one, hidden, w2, one)
-        # Theano's default would add in float64.
+        # By default Theano would sum in float64.
         cost = T.mean(T.nnet.crossentropy_softmax_1hot(logits, y)[0], dtype="float32", acc_dtype="float32")
 
         d_logits = T.grad(cost, logits)

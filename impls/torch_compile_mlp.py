@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import TYPE_CHECKING, final
 
 import torch
 
-from impls.interface import Batches, Params, Trainer
-from impls.torch_mlp import ACTIVATIONS, forward_context, place
+from impls.torch_mlp import ACTIVATIONS, TorchBase, forward_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from impls.interface import Float32
+    from impls.interface import Batches, Float32, Params
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
@@ -35,17 +37,29 @@ def cost_function(workload: Workload, device: torch.device) -> Callable[..., tor
     return cost
 
 
+def check_folders() -> None:
+    """Check that inductor can compile C++ where it writes its files: it does not quote their paths.
+
+    Raises:
+        RuntimeError: a folder's path has a space or a quotation mark.
+    """
+    for folder in (tempfile.gettempdir(), os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")):
+        if any(character.isspace() or character in "'\"\\" for character in folder):
+            raise RuntimeError(f"torch cannot compile below a path with spaces or quotes: {folder}; set TMPDIR")
+
+
 @final
-class TorchCompileTrainer(Trainer):
+class TorchCompileTrainer(TorchBase):
     """What torch's experts write: a functional gradient, so that inductor sees the whole step."""
 
-    place = staticmethod(place)
-
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device`` and define the update; inductor compiles it at the first step."""
-        torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
-        self._device = torch.device(device)
-        self._images, self._labels = (each.split(data.batch_size) for each in self.place(data, device))
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Define the update; inductor compiles it at the first step."""
+        if not device.is_gpu:
+            check_folders()
+        # Forget an earlier trainer's graph: without guards torch would take it for this one's.
+        torch._dynamo.reset()  # noqa: SLF001
+        self._device = torch.device(str(device))
+        self._images, self._labels = (torch.split(array, data.batch_size) for array in (data.images, data.labels))
         self._params = tuple(torch.zeros(shape, device=self._device) for shape in workload.shapes.values())
 
         cost = cost_function(workload, self._device)
@@ -56,8 +70,8 @@ class TorchCompileTrainer(Trainer):
                 p.sub_(g, alpha=workload.learning_rate)
             return loss
 
-        # Every step has the same shapes, so nothing has to be checked before each call. Gradients by hand with
-        # addmm_ and the C++ wrapper were not seen to be faster, in one short and noisy run.
+        # Every step has the same shapes, so nothing has to be checked before each call. Hand-written gradients with
+        # addmm_ and the C++ wrapper were not faster in one short, noisy run.
         self._step = torch.compile(
             step, fullgraph=True, dynamic=False, options={"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         )
@@ -70,7 +84,7 @@ class TorchCompileTrainer(Trainer):
     @torch.no_grad()
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
-        # In one tensor: a small one kept from each step would lie between the blocks that steps free, and split them.
+        # In one tensor: one small tensor per step would fragment the memory that steps free and reuse.
         losses = torch.empty(steps, device=self._device)
         for step in range(steps):
             k = (first + step) % len(self._images)

@@ -1,4 +1,4 @@
-"""The network in torch on a GPU, tuned: compiled steps in CUDA graphs, so that Python does not stand between two."""
+"""The network in torch on a GPU, tuned: compiled steps in CUDA graphs, so that no Python runs between two steps."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from impls.interface import Batches, Params, Trainer
 from impls.torch_compile_mlp import cost_function
-from impls.torch_mlp import place
+from impls.torch_lanes import CHUNK
+from impls.torch_mlp import TorchBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from impls.interface import Float32
+    from impls.interface import Batches, Float32, Params
+    from impls.lanes import Device
     from impls.workload import Workload
 
-CHUNK = 20  # steps in the longer one of the two graphs
-WARM_UPS = 3  # as torch's documentation has it: what is captured must have been compiled and tuned before
+WARM_UPS = 3  # as in torch's documentation: a step must be compiled and tuned before it is captured
 
 
 def captured(step: Callable[[int], object], steps: int, device: torch.device) -> Callable[[], object]:
-    """Return what repeats ``step(0)`` to ``step(steps - 1)`` on ``device``, as one CUDA graph."""
+    """Return a function that repeats ``step(0)`` to ``step(steps - 1)`` on ``device``, as one CUDA graph."""
     torch.cuda.set_device(device)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -37,13 +37,12 @@ def captured(step: Callable[[int], object], steps: int, device: torch.device) ->
     return replay
 
 
-class GraphTrainer(Trainer):
-    """Weights, place and losses lie where two graphs have them: one of ``CHUNK`` steps, and one of a single step.
+class GraphTrainer(TorchBase):
+    """Trains with two CUDA graphs, one of ``CHUNK`` steps and one of a single step, which share all buffers.
 
-    Both leave their losses at the beginning of ``_losses``, and add their steps to ``_place``, the next minibatch.
+    Both write their losses to the beginning of ``_losses`` and advance ``_place``, the number of the next minibatch.
     """
 
-    place = staticmethod(place)
     _params: tuple[torch.Tensor, ...]
     _place: torch.Tensor
     _losses: torch.Tensor
@@ -81,17 +80,18 @@ class GraphTrainer(Trainer):
 class TorchCudagraphTrainer(GraphTrainer):
     """What torch's experts write where a step is shorter than the launch of its kernels."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device``, compile the update and capture it."""
-        torch._dynamo.reset()  # noqa: SLF001  # an earlier trainer's graphs, since none of ours has guards to tell them apart
-        count = len(data)
-        images, labels = (each.unflatten(0, (count, data.batch_size)) for each in self.place(data, device))
-        self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
-        # Which minibatch is next: on the device, since a graph repeats what it was captured with.
-        self._place = torch.zeros(1, dtype=torch.long, device=device)
-        self._losses = torch.zeros(CHUNK, device=device)
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Compile the update and capture it."""
+        # Forget an earlier trainer's graph: without guards torch would take it for this one's.
+        torch._dynamo.reset()  # noqa: SLF001
+        gpu, count = torch.device(str(device)), len(data)
+        images, labels = (torch.unflatten(array, 0, (count, data.batch_size)) for array in (data.images, data.labels))
+        self._params = tuple(torch.zeros(shape, device=gpu) for shape in workload.shapes.values())
+        # Which minibatch is next: on the device, since a graph repeats the values that it was captured with.
+        self._place = torch.zeros(1, dtype=torch.long, device=gpu)
+        self._losses = torch.zeros(CHUNK, device=gpu)
         self._batches = count
-        cost = cost_function(workload, torch.device(device))
+        cost = cost_function(workload, gpu)
 
         def update(params: tuple[torch.Tensor, ...], place: torch.Tensor) -> torch.Tensor:
             x, y = images.index_select(0, place)[0], labels.index_select(0, place)[0]
@@ -108,5 +108,5 @@ class TorchCudagraphTrainer(GraphTrainer):
         def step(number: int) -> None:
             self._losses[number].copy_(compiled(self._params, self._place))
 
-        self._step = step  # keeps the images: a graph knows addresses, and holds no tensor
-        self._chunk, self._single = (captured(step, steps, torch.device(device)) for steps in (CHUNK, 1))
+        self._step = step  # keeps the images alive: a graph has their address, but no reference
+        self._chunk, self._single = (captured(step, steps, gpu) for steps in (CHUNK, 1))

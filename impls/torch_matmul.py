@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import torch
 
-from impls.interface import Batches, Params, Trainer
+from impls.torch_mlp import TorchBase
 
 if TYPE_CHECKING:
-    from impls.interface import Float32
+    from impls.interface import Batches, Float32, Params
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
 @final
-class TorchMatmul(Trainer):
+class TorchMatmul(TorchBase):
     """A training step without its elementwise work: the products of a linear network, into buffers that are kept."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device`` and make the buffers."""
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Make the buffers."""
         torch.set_float32_matmul_precision("highest")
-        self._device = torch.device(device)
-        self._images = torch.from_numpy(data.images).to(self._device).split(data.batch_size)
+        self._device = torch.device(str(device))
+        self._images = torch.split(data.images, data.batch_size)
         self._hidden = torch.empty(data.batch_size, workload.hidden, device=self._device)
         self._logits = torch.empty(data.batch_size, workload.classes, device=self._device)
         self._d_hidden = torch.empty_like(self._hidden)
 
     def load(self, params: Params) -> None:
-        """Put the weights on the device, and make room for what would be their gradients."""
+        """Put the weights on the device, and make buffers of the shapes of their gradients."""
         w1, b1, w2, b2 = params
         self._biases = b1, b2
         self._w1, self._w2 = (torch.tensor(value, device=self._device) for value in (w1, w2))
@@ -50,5 +51,5 @@ class TorchMatmul(Trainer):
         return np.zeros(steps, np.float32)
 
     def params(self) -> Params:
-        """Return the last step's two weight-shaped products, which all five went into, in place of weights."""
+        """Return the last step's two products that have the shapes of weights; they depend on all five."""
         return self._d_w1.cpu().numpy().copy(), self._biases[0], self._d_w2.cpu().numpy().copy(), self._biases[1]

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls.interface import Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
 def forward_context(workload: Workload, device: torch.device) -> AbstractContextManager[object]:
     """Allow TF32 only where the workload asks for it; return the context for the forward pass.
 
-    bfloat16 is autocast's: products have its operands and results, backward too, and everything else is float32.
+    bfloat16 is autocast's: operands and results of products are bfloat16, backward too; everything else is float32.
     """
     torch.set_float32_matmul_precision("high" if workload.precision == "tf32" else "highest")
     if workload.precision == "bfloat16":
-        # The weights change at each step, so that there is nothing to keep.
+        # The weights change at each step, so a cache of their casts would never be used.
         autocast: AbstractContextManager[object] = torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
         return autocast
     return nullcontext()
@@ -43,13 +44,13 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "relu": lambda z, workload: leaky(z, 0),
     "leaky_relu": lambda z, workload: leaky(z, workload.leak),
     "prelu": lambda z, workload, leak: leaky(z, leak),
-    "maxout": lambda z, workload: z.unflatten(1, (-1, workload.n_pool)).amax(2),  # equal largest units share
+    "maxout": lambda z, workload: z.unflatten(1, (-1, workload.n_pool)).amax(2),  # equal maxima share the gradient
 }
 
 
 @final
 class Activation(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
-    """An entry of the table as a module, with what prelu learns."""
+    """An entry of ``ACTIVATIONS`` as a module, with the parameter that prelu learns."""
 
     def __init__(self, workload: Workload) -> None:
         """Make the parameters that only this activation has."""
@@ -63,25 +64,28 @@ class Activation(nn.Module):  # type: ignore[misc]  # torch is not installed whe
         return self._function(z.float(), self._workload, *self._learned)
 
 
-def place(data: Batches, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images (rows, inputs) and labels (rows,), int64 as torch's loss takes them, on ``device``."""
-    images, labels = torch.from_numpy(data.images).to(device), torch.from_numpy(data.labels).long().to(device)
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
-    return images, labels
+class TorchBase(Trainer):
+    """What torch's trainers share: the data are torch's tensors on one device."""
+
+    @staticmethod
+    def place(data: Batches, device: Device) -> Batches:
+        """Return images (rows, inputs) and labels (rows,), int64 as torch's loss takes them, on ``device``."""
+        images = torch.from_numpy(data.images).to(str(device))
+        labels = torch.from_numpy(data.labels).long().to(str(device))
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        return Batches(images, labels, data.batch_size)
 
 
 @final
-class TorchTrainer(Trainer):
+class TorchTrainer(TorchBase):
     """What torch's users write: forward, backward, optimizer.step()."""
 
-    place = staticmethod(place)
-
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Build the modules and move them and the data to ``device``."""
-        self._device = torch.device(device)
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Build the modules on ``device``."""
+        self._device = torch.device(str(device))
         self._forward = forward_context(workload, self._device)
-        self._images, self._labels = (each.split(data.batch_size) for each in self.place(data, device))
+        self._images, self._labels = (torch.split(array, data.batch_size) for array in (data.images, data.labels))
         shapes = workload.shapes
         hidden = [nn.Linear(*shapes["w1"]), Activation(workload)] if workload.model == "mlp" else []
         self._model = nn.Sequential(*hidden, nn.Linear(*shapes["w2"])).to(self._device)
@@ -104,7 +108,7 @@ class TorchTrainer(Trainer):
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""
-        # In one tensor: a small one kept from each step would lie between the blocks that steps free, and split them.
+        # In one tensor: one small tensor per step would fragment the memory that steps free and reuse.
         losses = torch.empty(steps, device=self._device)
         for step in range(steps):
             losses[step] = self._step((first + step) % len(self._images))

@@ -1,4 +1,4 @@
-"""The network in Triton on a GPU: the whole step in two kernels, nothing in memory that need not be there."""
+"""The network in Triton on a GPU: the whole step is two kernels, which write as little as possible to memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import torch
 import triton
 import triton.language as tl
 
-from impls.torch_cudagraph_mlp import CHUNK, GraphTrainer, captured
+from impls.torch_cudagraph_mlp import GraphTrainer, captured
+from impls.torch_lanes import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls.interface import Batches
+    from impls.lanes import Device
     from impls.workload import Workload
 
-# Tiles, in elements: enough of them that each of some 130 multiprocessors has one.
+# Tile sizes, in elements: small enough that a GPU with about 130 multiprocessors has a tile for every one.
 ROWS, COLUMNS, DEPTH, INPUTS = 32, 64, 32, 64
 
 
@@ -45,12 +47,12 @@ def forward(
 ) -> None:
     """Compute a tile of the hidden layer, and what its columns add to the logits.
 
-    The second kernel overwrites what all of its programs read: so this one leaves it w2, b2 and the place as they were.
+    The second kernel overwrites w2, b2 and the place while its other programs read them, so this one copies them.
     """
     row, column = tl.program_id(0), tl.program_id(1)
     rows = row * rows_tile + tl.arange(0, rows_tile)
     columns = column * columns_tile + tl.arange(0, columns_tile)
-    each = tl.arange(0, classes_tile)
+    outputs = tl.arange(0, classes_tile)
     here, kept = rows[:, None] < batch, columns < units
     k = tl.load(place)
     x = images + (k * batch + rows[:, None]) * inputs
@@ -67,15 +69,15 @@ def forward(
     activity = 1 - 2 / (tl.exp(2 * z) + 1)  # tanh
     tl.store(hidden + rows[:, None] * units + columns[None, :], activity, here & kept[None, :])
 
-    at = columns[:, None] * classes + each[None, :]
-    in_w2 = kept[:, None] & (each[None, :] < classes)
+    at = columns[:, None] * classes + outputs[None, :]
+    in_w2 = kept[:, None] & (outputs[None, :] < classes)
     w2_tile = tl.load(w2 + at, in_w2, 0.0)
     logits = tl.dot(activity, w2_tile, input_precision=precision)
-    tl.store(partial_logits + (column * batch + rows[:, None]) * classes_tile + each[None, :], logits, here)
+    tl.store(partial_logits + (column * batch + rows[:, None]) * classes_tile + outputs[None, :], logits, here)
     if row == 0:
         tl.store(w2_before + at, w2_tile, in_w2)
         if column == 0:
-            tl.store(b2_before + each, tl.load(b2 + each, each < classes), each < classes)
+            tl.store(b2_before + outputs, tl.load(b2 + outputs, outputs < classes), outputs < classes)
             tl.store(place_before, k)
 
 
@@ -107,19 +109,19 @@ def backward(
     parts: tl.constexpr,
     precision: tl.constexpr,
 ) -> None:
-    """Update a tile of w1; the first programs of each column update b1 and w2, and one b2, the place and the loss.
+    """Update a tile of w1; the first program of a column also updates b1 and w2, and the very first b2 and the place.
 
-    Softmax and the way back through w2 are cheap enough for each program to do them again, for its own columns.
+    Softmax and the backward pass through w2 are so cheap that every program repeats them for its own columns.
     """
     row, column = tl.program_id(0), tl.program_id(1)
     features = row * inputs_tile + tl.arange(0, inputs_tile)
     columns = column * columns_tile + tl.arange(0, columns_tile)
-    each = tl.arange(0, classes_tile)
-    kept, real = columns < units, each < classes
-    at = columns[:, None] * classes + each[None, :]
+    outputs = tl.arange(0, classes_tile)
+    kept, real = columns < units, outputs < classes
+    at = columns[:, None] * classes + outputs[None, :]
     in_w2 = kept[:, None] & real[None, :]
     w2_tile = tl.load(w2_before + at, in_w2, 0.0)
-    bias = tl.load(b2_before + each, real, float("-inf"))  # no class, no share
+    bias = tl.load(b2_before + outputs, real, float("-inf"))  # padding must not count in softmax
     k = tl.load(place_before)
 
     d_w1 = tl.zeros((inputs_tile, columns_tile), tl.float32)
@@ -133,12 +135,12 @@ def backward(
         logits = tl.zeros((rows_tile, classes_tile), tl.float32) + bias[None, :]
         for part in range(parts):
             logits += tl.load(
-                partial_logits + (part * batch + rows[:, None]) * classes_tile + each[None, :], here[:, None], 0.0
+                partial_logits + (part * batch + rows[:, None]) * classes_tile + outputs[None, :], here[:, None], 0.0
             )
         logits -= tl.max(logits, 1)[:, None]
         exp = tl.exp(logits)
         partition = tl.sum(exp, 1)
-        true = each[None, :] == tl.load(labels + k * batch + rows, here, 0)[:, None]
+        true = outputs[None, :] == tl.load(labels + k * batch + rows, here, 0)[:, None]
         d_logits = tl.where(here[:, None], (exp / partition[:, None] - true) / batch, 0.0)
 
         activity = tl.load(hidden + rows[:, None] * units + columns[None, :], here[:, None] & kept[None, :], 0.0)
@@ -164,31 +166,30 @@ def backward(
         tl.store(b1 + columns, tl.load(b1 + columns, kept) - learning_rate * d_b1, kept)
         tl.store(w2 + at, w2_tile - learning_rate * d_w2, in_w2)
         if column == 0:
-            tl.store(b2 + each, bias - learning_rate * d_b2, real)
+            tl.store(b2 + outputs, bias - learning_rate * d_b2, real)
             tl.store(place, (k + 1) % batches)
             tl.store(loss, total / batch)
 
 
 @final
 class TritonTrainer(GraphTrainer):
-    """What is left to do where every launch and every byte counts; in Triton's interpreter it runs on a CPU too."""
+    """What experts write where launches and memory traffic limit the speed; Triton's interpreter runs it on a CPU."""
 
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
-        """Put the data on ``device``, compile the kernels and capture them."""
-        self._device = torch.device(device)
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Compile the kernels and capture them."""
+        gpu = torch.device(str(device))
         self._batches, rows = len(data), data.batch_size
-        images, labels = self.place(data, device)
-        labels = labels.int()
-        self._params = tuple(torch.zeros(shape, device=device) for shape in workload.shapes.values())
-        # Which minibatch is next: on the device, since a graph repeats what it was captured with.
-        self._place = torch.zeros(1, dtype=torch.int32, device=device)
-        self._losses = torch.zeros(CHUNK, device=device)
+        images, labels = data.images, torch.as_tensor(data.labels, dtype=torch.int32)
+        self._params = tuple(torch.zeros(shape, device=gpu) for shape in workload.shapes.values())
+        # Which minibatch is next: on the device, since a graph repeats the values that it was captured with.
+        self._place = torch.zeros(1, dtype=torch.int32, device=gpu)
+        self._losses = torch.zeros(CHUNK, device=gpu)
         w1, b1, w2, b2 = self._params
         parts = triton.cdiv(workload.hidden, COLUMNS)
         classes_tile = max(16, triton.next_power_of_2(workload.classes))
         before = torch.empty_like(w2), torch.empty_like(b2), torch.empty_like(self._place)
-        hidden = torch.empty(rows, workload.hidden, device=device)
-        partial_logits = torch.empty(parts, rows, classes_tile, device=device)
+        hidden = torch.empty(rows, workload.hidden, device=gpu)
+        partial_logits = torch.empty(parts, rows, classes_tile, device=gpu)
         sizes = {"batch": rows, "inputs": workload.inputs, "units": workload.hidden, "classes": workload.classes}
         sizes |= {"rows_tile": ROWS, "columns_tile": COLUMNS, "classes_tile": classes_tile}
         precision = "tf32" if workload.precision == "tf32" else "ieee"
@@ -206,9 +207,9 @@ class TritonTrainer(GraphTrainer):
             )
 
         def repeated(steps: int) -> Callable[[], object]:
-            if self._device.type == "cuda":
-                return captured(step, steps, self._device)
+            if device.is_gpu:
+                return captured(step, steps, gpu)
             return lambda: list(map(step, range(steps)))
 
-        self._step = step  # keeps its buffers: a graph knows addresses, and holds no tensor
+        self._step = step  # keeps its buffers alive: a graph has their addresses, but no references
         self._chunk, self._single = repeated(CHUNK), repeated(1)

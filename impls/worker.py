@@ -1,4 +1,16 @@
-"""Serves one trainer to the harness, from inside the framework's own interpreter; the only clock."""
+"""Serves one trainer to the harness, from inside the framework's own interpreter; the only clock.
+
+A request is ``(name, arguments)``, and its reply and its arguments are builtin types. An array travels as (dtype,
+shape, bytes), see ``pack``. The requests, in the order in which the harness sends them:
+
+    load_framework(trainer)                              -> {import_seconds}
+    versions(distributions)                              -> {distribution: version}
+    build(workload, images, labels, initial, device)     -> {build_seconds, transfer_seconds}
+    reset(weights=None)                                  -> None
+    run(steps, first=0)                                  -> {wall_seconds, cpu_seconds, losses}
+    params()                                             -> [array]
+    thread_pools(text)                                   -> [{...}]
+"""
 
 from __future__ import annotations
 
@@ -7,6 +19,7 @@ import importlib
 import platform
 import sys
 import time
+import traceback
 from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,14 +27,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
+from impls.lanes import Device
 from impls.workload import Workload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impls.interface import Float32
+
     Packed = tuple[str, tuple[int, ...], bytes]
 
 
+CPU = Device("cpu")
+# What glibc says of a library in a folder that is mounted noexec, wherever in a framework's traceback it is.
+NOEXEC = "failed to map segment from shared object"
+NOEXEC_REMEDY = "the temporary folder is mounted noexec; set TMPDIR to another one"
+
+
 class Channel(Protocol):
-    """The two ends of a worker's connection, as execnet gives them."""
+    """The worker's end of its connection to the harness, as execnet provides it."""
 
     def send(self, item: object) -> None:
         """Send builtin types: numbers, strings, bytes and containers of them."""
@@ -31,18 +55,30 @@ class Channel(Protocol):
 
 
 def pack(array: np.ndarray[Any, Any]) -> Packed:
-    """Return ``array`` as builtin types, which mean the same to every numpy."""
+    """Return ``array`` as builtin types, which every version of numpy reads alike."""
     return array.dtype.str, array.shape, array.tobytes()
 
 
 def unpack(packed: Packed) -> np.ndarray[Any, Any]:
-    """Return the array that ``pack`` was given; it is read-only."""
+    """Return the array that was packed; it is read-only."""
     dtype, shape, data = packed
     return np.frombuffer(data, dtype).reshape(shape)
 
 
+def scale(images: np.ndarray[Any, Any]) -> Float32:
+    """Return ``images`` (uint8) times 1/256, which float32 represents exactly.
+
+    The result is aligned to 64 bytes: XLA uses such memory in place, and copies any other.
+    """
+    buffer = np.empty(4 * images.size + 64, np.uint8)
+    first = -buffer.ctypes.data % 64
+    scaled: Float32 = buffer[first : first + 4 * images.size].view(np.float32).reshape(images.shape)
+    np.multiply(images, np.float32(1 / 256), out=scaled)
+    return scaled
+
+
 class Service:
-    """The requests of the harness, one method each; every reply is made of builtin types."""
+    """The requests of the harness, one public method each."""
 
     def __init__(self) -> None:
         """Start without a trainer; ``build`` makes one."""
@@ -64,42 +100,41 @@ class Service:
     def build(
         self, workload: dict[str, Any], images: Packed, labels: Packed, initial: list[Packed], device: str
     ) -> dict[str, float | None]:
-        """Make a trainer; ``images`` are uint8 (rows, inputs), scaled here by 1/256, which float32 holds exactly."""
+        """Make a trainer; ``images`` are uint8 (rows, inputs), ``device`` is text such as ``cuda:1``.
+
+        ``build_seconds`` includes the transfer of the data. ``transfer_seconds`` is the transfer alone, to a device
+        that has been used before, and None on the CPU, where the data are already.
+        """
         self._trainer = None  # a second build must not need memory for two
         gc.unfreeze()
-        described = Workload(**workload)
-        raw = unpack(images)
-        # XLA takes memory that is aligned to 64 bytes as it is, and has a copy of any other.
-        room = np.empty(4 * raw.size + 64, np.uint8)
-        first = -room.ctypes.data % 64
-        scaled = room[first : first + 4 * raw.size].view(np.float32).reshape(raw.shape)
-        np.multiply(raw, np.float32(1 / 256), out=scaled)
-        data = Batches(scaled, unpack(labels).astype(np.int32), described.batch_size)
+        described, target = Workload(**workload), Device.parse(device)
+        data = Batches(scale(unpack(images)), unpack(labels).astype(np.int32), described.batch_size)
         self._initial = tuple(map(unpack, initial))
         start = time.perf_counter()
-        self._trainer = self._class(described, data, device)
+        if target != CPU:  # the first transfer also initialises the device, which takes much longer
+            rows = data.batch_size
+            self._class.place(Batches(data.images[:rows], data.labels[:rows], rows), target)
+        begin = time.perf_counter()
+        placed = self._class.place(data, target)
+        transfer_seconds = None if target == CPU else time.perf_counter() - begin
+        self._trainer = self._class(described, placed, target)
         build_seconds = time.perf_counter() - start
-        transfer_seconds = None
-        if device != "cpu":  # once more, now that the device is awake
-            start = time.perf_counter()
-            placed = self._class.place(data, device)
-            transfer_seconds = None if placed is None else time.perf_counter() - start
-            del placed
+        del data, placed  # the trainer keeps what it needs
         gc.collect()
-        gc.freeze()  # to look through all of torch before each round would take longer than a short round does
+        gc.freeze()  # otherwise the collection before a round would visit all of torch, and take longer than the round
         return {"build_seconds": build_seconds, "transfer_seconds": transfer_seconds}
 
     def reset(self, weights: list[Packed] | None = None) -> None:
-        """Put ``weights`` or the initial ones in, and the garbage away: neither belongs to the next run's time."""
+        """Load ``weights`` or the initial ones and collect garbage, so that the next run is not timed with either."""
         trainer, initial = self._live()
         trainer.load(initial if weights is None else tuple(map(unpack, weights)))
-        trainer.params()  # a device has them only when it can give them back
+        trainer.params()  # waits for the device: the weights can be read only when they have arrived
         gc.collect()
 
     def run(self, steps: int, first: int = 0) -> dict[str, Any]:
-        """Time ``steps`` updates from minibatch ``first`` on: only ``Trainer.run`` is between the two readings."""
+        """Time ``steps`` updates, starting at minibatch ``first``; nothing but ``Trainer.run`` is timed."""
         trainer, _ = self._live()
-        gc.disable()  # as timeit does: a collection would land on whichever round it happens in
+        gc.disable()  # as timeit does: otherwise some rounds would include a collection
         try:
             cpu_start, start = time.process_time(), time.perf_counter()
             losses = trainer.run(steps, first)
@@ -117,16 +152,38 @@ class Service:
         return {"python": platform.python_version()} | {name: version(name) for name in ["numpy", *distributions]}
 
     def thread_pools(self, text: str) -> list[dict[str, Any]]:
-        """Run the source of threadpoolctl, which this environment need not have, and return what it finds."""
+        """Return threadpoolctl's list of thread pools; ``text`` is its source, since it may not be installed here."""
         module = sys.modules["threadpoolctl"] = ModuleType("threadpoolctl")
-        exec(compile(text, "threadpoolctl", "exec"), module.__dict__)  # noqa: S102  # sent by our own harness
+        exec(compile(text, "threadpoolctl", "exec"), module.__dict__)  # noqa: S102  # the harness sent it
         pools: list[dict[str, Any]] = module.__dict__["threadpool_info"]()
         return pools
 
 
 def serve(channel: Channel) -> None:
-    """Answer requests ``(method, arguments)`` until the harness hangs up; execnet brings tracebacks back."""
+    """Answer requests until the harness closes the connection; execnet sends back the traceback of a failed one.
+
+    Raises:
+        ValueError: there is no such request.
+    """
     service = Service()
+    methods: tuple[Callable[..., object], ...] = (
+        service.load_framework,
+        service.versions,
+        service.build,
+        service.reset,
+        service.run,
+        service.params,
+        service.thread_pools,
+    )
+    requests = {method.__name__: method for method in methods}
     while True:
-        method, arguments = channel.receive()
-        channel.send(getattr(service, method)(**arguments))
+        name, arguments = channel.receive()
+        if name not in requests:
+            raise ValueError(f"no request {name!r}; choose one of: {', '.join(requests)}")
+        try:
+            reply = requests[name](**arguments)
+        except Exception as error:
+            if NOEXEC not in "".join(traceback.format_exception(error)):
+                raise
+            raise RuntimeError(f"cannot load what it compiled: {NOEXEC}; {NOEXEC_REMEDY}") from error
+        channel.send(reply)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from impls.interface import Params
+    import numpy.typing as npt
+
+Floats: TypeAlias = "npt.NDArray[np.floating]"
+Float32: TypeAlias = "npt.NDArray[np.float32]"
+Int32: TypeAlias = "npt.NDArray[np.int32]"
+# The weights in host memory, C order, in the order and with the shapes of ``Workload.shapes``. They are float32, except
+# those that the reference computes, which are float64.
+Params: TypeAlias = "tuple[Floats, ...]"
 
 CHOICES = {
     "model": ("mlp", "linear"),
@@ -23,7 +30,7 @@ LINEAR_RATE = 0.13  # the book's learning rate for its linear model
 
 
 class WorkloadError(ValueError):
-    """A workload that nobody can train, with what is wrong and what would be right."""
+    """A workload that cannot be trained; the message has the wrong value and the valid ones."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +40,29 @@ class Workload:
     The defaults are the book's (*Deep Learning with Theano*, Bourez, 2017, chapter 2, "Multiple layer model"), except
     for ``init``: ``glorot`` draws both matrices from U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot and
     Bengio, 2010), ``glorot_normal`` from a normal distribution with the same variance, ``book`` is ``glorot`` with
-    zeros for the second one, and ``zeros`` has them for both. ``data`` is the checksum of the data set.
+    zeros for the second one, and ``zeros`` has them for both.
 
-    ``precision`` is that of the matrix products: with ``tf32`` and ``bfloat16`` their operands, and at most their
-    results, are rounded to these formats; sums, all other operations and the weights stay float32.
+    With the precisions ``tf32`` and ``bfloat16`` the operands of the matrix products, and at most their results, are
+    rounded to these formats; sums, all other operations and the weights stay float32.
 
-    A ``linear`` model has no hidden layer, and ``hidden`` and ``activation`` mean nothing to it. ``leaky_relu`` has the
-    slope ``leak`` for negative inputs, and ``prelu`` learns one for each hidden unit, starting with ``leak`` (0.25 as
-    in He et al., 2015). A ``maxout`` unit is the largest of ``n_pool`` linear units that follow each other.
+    A ``linear`` model has no hidden layer and ignores ``hidden`` and ``activation``. ``leaky_relu`` has the slope
+    ``leak`` for negative inputs, and ``prelu`` learns one for each hidden unit, starting with ``leak`` (0.25 as in He
+    et al., 2015). A ``maxout`` unit is the largest of ``n_pool`` adjacent linear units.
+
+    Attributes:
+        model: ``mlp`` (one hidden layer) or ``linear``.
+        inputs: pixels of an image.
+        hidden: units of the hidden layer.
+        classes: units of the output layer.
+        activation: of the hidden layer.
+        leak: slope of ``leaky_relu``, and the first one of ``prelu``.
+        n_pool: linear units of a ``maxout`` unit.
+        init: how the initial weights are drawn.
+        batch_size: images in a minibatch.
+        learning_rate: of SGD, for every parameter.
+        seed: of the initial weights.
+        precision: of the matrix products.
+        data: SHA-256 of the data set.
     """
 
     model: str = "mlp"
@@ -58,7 +80,7 @@ class Workload:
     data: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained.
+        """Reject what cannot be trained.
 
         Raises:
             WorkloadError: a field has a value outside its range.
@@ -106,8 +128,16 @@ class Workload:
         return f"{self.inputs}-{self.hidden}-{self.classes} {self.activation}{details.get(self.activation, '')}"
 
     @property
+    def summary(self) -> str:
+        """The network and its training in one line."""
+        return (
+            f"{self.network}, init {self.init}, batch {self.batch_size}, learning rate {self.learning_rate:g},"
+            f" seed {self.seed}, {self.precision}"
+        )
+
+    @property
     def bounded(self) -> bool:
-        """Whether the step's matrix products are those five that the bounds know: two layers, all units as they are."""
+        """Whether the step has the five matrix products that the bounds compute: two layers of plain units."""
         return self.model == "mlp" and self.activation not in {"prelu", "maxout"}
 
     @property
@@ -121,37 +151,11 @@ class Workload:
         return 2 * self.batch_size * (2 * sizes.get("w1", 0) + (3 if "w1" in sizes else 2) * sizes["w2"])
 
 
-def parse_overrides(workload: Workload, text: str) -> Workload:
-    """Return ``workload`` with the fields replaced that ``text`` names, such as ``hidden=100,init=book``.
-
-    ``model=linear`` brings the book's learning rate for it, unless there is another.
-
-    Raises:
-        WorkloadError: the text is not of that form, or names an unknown field or a value of the wrong type.
-    """
-    own = dict.fromkeys(("hidden", "n_pool", "batch_size", "seed"), int) | {"learning_rate": float, "leak": float}
-    settable = [field.name for field in fields(Workload) if field.name not in {"data", "inputs", "classes"}]
-    changes: dict[str, object] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = part.partition("=")
-        if not equals or name not in settable:
-            raise WorkloadError(f"no workload field in {part!r}; write field=value with one of: {', '.join(settable)}")
-        try:
-            changes[name] = own.get(name, str)(value)
-        except ValueError:
-            raise WorkloadError(
-                f"{name} is {value!r}; it must be {'a whole number' if own[name] is int else 'a number'}"
-            ) from None
-    if changes.get("model") == "linear":
-        changes = {"learning_rate": LINEAR_RATE} | changes
-    return replace(workload, **changes)  # type: ignore[arg-type]  # the values were converted field by field
-
-
 def initial_params(workload: Workload) -> Params:
     """Return the weights that every implementation starts from, drawn from ``workload.seed``."""
     rng = np.random.default_rng(workload.seed)
 
-    def draw(name: str, *shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def draw(name: str, *shape: int) -> Float32:
         scale = np.sqrt(2 / sum(shape))  # the standard deviation; the uniform distribution's ends are at sqrt(3) of it
         if workload.init == "zeros" or (workload.init == "book" and name == "w2"):
             drawn = np.zeros(shape)

@@ -1,4 +1,4 @@
-"""The run that everything is held against: what the book measured, and what its figures mean."""
+"""The run that heads every report: what the book measured, and what its figures mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class BookRow:
     """One row of the book: *Deep Learning with Theano* (Bourez, Packt, 2017), chapter 2, "Multiple layer model".
 
     ``seconds`` covers 1,000 epochs of 83 updates and a validation pass every 1,000 updates; compiling and loading are
-    not in it, and the hardware is not stated. A re-run of its settings in float32 numpy meets 2.00 % on the training
+    not in it, and the hardware is unknown. A re-run of its settings in float32 numpy has 2.00 % on the training
     set, 2.70 % on the validation set and 2.99 % on the test set: the published error is the training error.
     """
 

@@ -1,18 +1,25 @@
-"""What a CI shows of a comparison beside its log: annotations and a step summary, where it is GitHub's."""
+"""What a CI shows of a comparison next to its log: annotations and a step summary, where it is GitHub's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.verdicts import Word
+from reports.verdicts import as_markdown
+from samenet.errors import SettingsError
+from samenet.results import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from reports.verdicts import Comparison
+    from samenet.verdicts import Comparison
 
-LEVELS = {Word.SLOWER: "error", Word.UNVERIFIED: "error", Word.INCONCLUSIVE: "warning", Word.FASTER: "notice"}
+LEVELS = {
+    Outcome.SLOWER: "error",
+    Outcome.UNVERIFIED: "error",
+    Outcome.INCONCLUSIVE: "warning",
+    Outcome.FASTER: "notice",
+}
 
 
 def escape(text: str, *, value: bool = False) -> str:
@@ -25,18 +32,36 @@ def escape(text: str, *, value: bool = False) -> str:
     return text
 
 
-def commands(comparison: Comparison) -> Iterator[str]:
-    """Yield a workflow command for each verdict that somebody has to see."""
-    for verdict in comparison.verdicts:
+def workflow_commands(comparison: Comparison, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a workflow command for each verdict that needs attention; none outside of GitHub's runners."""
+    for verdict in comparison.verdicts if environment.get("GITHUB_ACTIONS") == "true" else ():
         if verdict.word in LEVELS:
             title = escape(f"{verdict.case} is {verdict.word}", value=True)
             yield f"::{LEVELS[verdict.word]} title={title}::{escape(verdict.sentence)}"
 
 
+def append_summary(text: str, environment: Mapping[str, str]) -> None:
+    """Add ``text`` to the step's summary, where there is one; with no text this checks, before the work, that it can.
+
+    Raises:
+        SettingsError: the file that the environment names cannot be written.
+    """
+    if path := environment.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(path).open("a", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"cannot write the step summary {path}: {getattr(error, 'strerror', None) or error};"
+                " point GITHUB_STEP_SUMMARY to a file that can be written, or unset it"
+            ) from None
+
+
 def announce(comparison: Comparison, environment: Mapping[str, str]) -> Iterator[str]:
-    """Add the comparison to the step's summary and yield the lines to print; nothing but where GitHub runs it."""
-    if summary := environment.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(comparison.as_markdown())
-    if environment.get("GITHUB_ACTIONS") == "true":
-        yield from commands(comparison)
+    """Add the comparison to the step's summary and yield the annotations to print.
+
+    Raises:
+        SettingsError: the summary cannot be written.
+    """
+    append_summary(as_markdown(comparison), environment)
+    yield from workflow_commands(comparison, environment)

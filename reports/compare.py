@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.records import State
-from reports import stats
-from reports.load import StorageError, read_run, read_storage, storage_folder
-from reports.tables import single
-from reports.verdicts import Comparison, Verdict, Word, confidence, judge_case
+from reports.numbers import known, single
+from reports.variation import Variation, run_to_run, stored_ratio
+from samenet.errors import StorageError
+from samenet.records import State
+from samenet.results import Outcome, Verdict
+from samenet.storage import read_run, read_storage, slices, storage_folder
+from samenet.verdicts import Comparison, confidence, judge_case
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from reports.load import Case, Conditions, Part
-    from reports.stats import Estimate, Variation
+    from samenet.results import CaseResult
+    from samenet.stats import Estimate
+    from samenet.storage import Conditions, Run, Slice
 
 ACROSS = ("versions", "hardware", "threads")  # what may differ on purpose; data and workload would be other questions
-FEWEST_RUNS = 3  # of the past: two leave one degree of freedom, and with it intervals of thirteen deviations and more
-MOST_RUNS = 20  # of the past, the newest ones: changes of long ago say nothing of the machine of today
+FEWEST_RUNS = 3  # of a history: two leave one degree of freedom, and with it intervals of thirteen deviations and more
+MOST_RUNS = 20  # of a history, the newest ones: changes of long ago say nothing of the machine of today
 
 
 def find_run(text: str, storage: Path) -> Path:
@@ -36,165 +38,203 @@ def find_run(text: str, storage: Path) -> Path:
     if path.is_dir():
         newest = read_storage(path).groups[0].newest  # the group with the newest run comes first
         return path / newest.path
-    stems = {each: each.stem for each in sorted(storage.rglob("*.json"))}  # 0001_name, as pytest-benchmark saves it
-    found = [each for each, stem in stems.items() if text in {stem, *stem.split("_", 1)}]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise StorageError(f"{text} is {len(found)} runs; give one of these files: {', '.join(map(str, found))}")
-    known = ", ".join(stems.values()) or "none"
-    raise StorageError(f"there is no run {text} in {storage}; its runs: {known}; give a file or a folder too")
+    stems = {file: file.stem for file in sorted(storage.rglob("*.json"))}  # 0001_name, as pytest-benchmark saves it
+    matches = without_copies([file for file, stem in stems.items() if text in {stem, *stem.split("_", 1)}])
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise StorageError(f"{text} is {len(matches)} runs; give one of these files: {', '.join(map(str, matches))}")
+    choices = ", ".join(stems.values()) or "none"
+    raise StorageError(f"there is no run {text} in {storage}; its runs: {choices}; give a file or a folder too")
+
+
+def without_copies(files: Sequence[Path]) -> list[Path]:
+    """Return the first file of each run; one that cannot be read stays, and its reason is given later."""
+    if len(files) == 1:
+        return list(files)
+    distinct: dict[str, Path] = {}
+    for file in files:
+        try:
+            distinct.setdefault(read_run(file).identity, file)
+        except StorageError:
+            distinct[str(file)] = file
+    return list(distinct.values())
 
 
 @dataclass(frozen=True)
-class Past:
-    """The runs of the storage but the two that are compared, oldest first."""
-
-    parts: tuple[tuple[Conditions, Part], ...]
-
-    @classmethod
-    def read(cls, folders: Sequence[Path], compared: Sequence[Path]) -> Past:
-        """Read every run below ``folders``; one that has none is no past."""
-        left_out = {path.resolve() for path in compared}
-        found: dict[tuple[Conditions, Path], Part] = {}
-        for each in folders:
-            try:
-                groups = read_storage(each).groups
-            except StorageError:
-                continue
-            for group in groups:
-                found |= {(group.conditions, (each / part.path).resolve()): part for part in group.parts}
-        parts = [(key, part) for (key, path), part in found.items() if path not in left_out]
-        return cls(tuple(sorted(parts, key=lambda each: each[1].when)))
-
-    def of(self, case: Case, conditions: Conditions) -> list[Estimate]:
-        """Return the newest runs' seconds of the same case under the same conditions, with the same versions."""
-        same = [each for key, part in self.parts if key == conditions for each in part.cases]
-        seconds = [
-            each.timed
-            for each in same
-            if each.state is State.VALID and each.case == case.case and each.versions == case.versions
-        ]
-        return seconds[-MOST_RUNS:]
-
-
-@dataclass(frozen=True)
-class Side:
+class Observed:
     """One case of one run."""
 
     conditions: Conditions
-    part: Part
-    of: Case
+    slice: Slice
+    case: CaseResult
 
-    def differences(self, other: Side) -> dict[str, str]:
-        """Return what differs from ``other`` beside the code, and how: ``versions`` by ``jax 0.10.1 and 0.10.2``."""
-        found = {}
-        for each in fields(self.conditions):
-            mine, others = getattr(self.conditions, each.name), getattr(other.conditions, each.name)
-            if mine != others:
-                found[each.name] = f"{others} and {mine}"
-        if "hardware" in found:
-            found["hardware"] = f"{other.part.machine.hardware.get('cpu')} and {self.part.machine.hardware.get('cpu')}"
-        if "data" in found:
-            found["data"] = f"{other.of.data.name} and {self.of.data.name}"
-        if "workload" in found:
-            found["workload"] = changes(asdict(other.of.workload), asdict(self.of.workload))
-        if versions := changes(other.of.versions, self.of.versions):
-            found["versions"] = versions
-        return found
+    @property
+    def kind(self) -> tuple[Conditions, frozenset[tuple[str, str]]]:
+        """What runs have in common whose times differ by chance alone."""
+        return self.conditions, frozenset(self.case.versions.items())
+
+    def differences(self, other: Observed) -> dict[str, str]:
+        """Return what else than the code differs from ``other``, and how: ``versions`` by ``jax 0.10.1 and 0.10.2``."""
+        mine, others = asdict(self.conditions), asdict(other.conditions)
+        different = {name: f"{others[name]} and {mine[name]}" for name in mine if mine[name] != others[name]}
+        if "hardware" in different:
+            different["hardware"] = changes(other.slice.machine.hardware, self.slice.machine.hardware)
+        if "data" in different:
+            different["data"] = f"{other.case.data.name} and {self.case.data.name}"
+        if "workload" in different:
+            different["workload"] = changes(asdict(other.case.workload), asdict(self.case.workload))
+        if versions := changes(other.case.versions, self.case.versions):
+            different["versions"] = versions
+        return different
 
 
-def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+def changes(before: Mapping[str, object], after: Mapping[str, object], absent: str = "absent") -> str:
     """Say which entries differ, such as ``jax 0.10.1 and 0.10.2``."""
     names = dict.fromkeys([*before, *after])
     return ", ".join(
-        f"{name} {before.get(name, 'none')} and {after.get(name, 'none')}"
+        f"{name} {before.get(name, absent)} and {after.get(name, absent)}"
         for name in names
         if before.get(name) != after.get(name)
     )
 
 
-def sides(path: Path) -> dict[tuple[str, str], Side]:
-    """Return the cases of a saved run by name and, where it has one name more than once, by workload.
+def settings(part: Slice) -> dict[str, str]:
+    """Return what was recorded of a run that may change its times, and that does not bar a comparison."""
+    machine = part.machine
+    about = {"governor": known(machine.governor), "system": machine.system, "GPU driver": known(machine.gpu_driver)}
+    return about | {"launches": str(part.campaign.launches)}
 
-    Raises:
-        StorageError: it is no run that can be used.
-    """
-    try:
-        parts = read_run(path)
-    except StorageError as error:
-        raise StorageError(f"{path} {error}") from None
+
+def changed_settings(before: Slice, after: Slice) -> str:
+    """Say which settings of two runs differ, the environment's variables included."""
+    different = [
+        changes(settings(before), settings(after)),
+        changes(before.machine.environment, after.machine.environment, absent="unset"),
+    ]
+    return ", ".join(filter(None, different))
+
+
+def observe(run: Run) -> dict[tuple[str, str], Observed]:
+    """Return the cases of a saved run by name and, where it has one name more than once, by workload."""
+    parts = slices(run)
     return {
-        (case.case, key.workload if len(parts) > 1 else ""): Side(key, part, case)
+        (case.case, key.workload if len(parts) > 1 else ""): Observed(key, part, case)
         for key, part in parts.items()
         for case in part.cases
     }
 
 
-def label(path: Path, side: Side) -> str:
-    """Return what a reader calls a run: its file's name and its commit."""
-    return f"{path.stem} ({side.part.commit.label})"
+@dataclass(frozen=True)
+class History:
+    """The saved runs but the two that are compared, oldest first."""
+
+    slices: tuple[tuple[Conditions, Slice], ...] = ()
+
+    @classmethod
+    def read(cls, folders: Iterable[Path], compared: Collection[str]) -> History:
+        """Read the runs below ``folders``, each once, without those whose identity is in ``compared``."""
+        distinct: dict[tuple[Conditions, str], Slice] = {}
+        for folder in folders:
+            try:
+                groups = read_storage(folder).groups
+            except StorageError:  # without a run there is no history
+                continue
+            for group in groups:
+                distinct |= {(group.conditions, part.identity): part.slim() for part in group.slices}
+        others = [(key, part) for (key, identity), part in distinct.items() if identity not in compared]
+        return cls(tuple(sorted(others, key=lambda pair: pair[1].when)))
+
+    def of(self, observed: Observed) -> list[Estimate]:
+        """Return the newest runs' seconds of the same case under the same conditions, with the same versions."""
+        name, kind = observed.case.case, observed.kind
+        alike = [Observed(key, part, case) for key, part in self.slices for case in part.cases if case.case == name]
+        seconds = [other.case.timed for other in alike if other.case.state is State.VALID and other.kind == kind]
+        return seconds[-MOST_RUNS:]
 
 
-class Judge:
-    """Compares the cases of two runs; keeps notes of what the verdicts rest on."""
+@dataclass(frozen=True)
+class StoredComparison:
+    """How the cases of two runs are compared: corrected for so many ``cases``, across what may differ on purpose."""
 
-    def __init__(self, past: Past, cases: int, tolerance: float, across: Sequence[str]) -> None:
-        """Correct for so many ``cases``; the runs may differ in what ``across`` names."""
-        self._past, self._cases, self._tolerance, self._across = past, cases, tolerance, across
-        self.notes: list[str] = []
+    history: History
+    cases: int
+    tolerance: float
+    across: Sequence[str] = ()
 
-    def verdict(self, after: Side, before: Side | None, former: str) -> Verdict:
-        """Return the verdict on a case, ``before`` being the same case in the run ``former``."""
+    def judge(self, after: Observed, before: Observed | None, former: str) -> tuple[Verdict, list[str]]:
+        """Return the verdict on a case, ``before`` being the same case in the run ``former``, and its notes."""
         if before is None:
-            return judge_case(after.of, None, former, lambda *_: None, self._tolerance)
+            return judge_case(after.case, None, former, lambda *_: None, self.tolerance), []
         different = after.differences(before)
-        barred = {name: how for name, how in different.items() if name not in self._across}
-        if barred and State.VALID is after.of.state is before.of.state:
-            return Verdict(after.of.case, Word.INCONCLUSIVE, reason=f"not comparable, they differ in {listed(barred)}")
-        if different and not barred:
-            self.notes.append(f"{after.of.case} differs on purpose in {listed(different)}.")
-        variation = self.variation(after, before)
+        barred = {name: how for name, how in different.items() if name not in self.across}
+        name = after.case.case
+        if barred and State.VALID is after.case.state is before.case.state:
+            reason = f"not comparable, they differ in {on_one_line(barred)}"
+            return Verdict(name, Outcome.INCONCLUSIVE, reason=reason), []
+        notes = [f"{name} differs on purpose in {on_one_line(different)}."] if different and not barred else []
+        variation, runs = self.variation(after, before)
+        if variation.is_known:
+            percent = single(100 * variation.between) if variation.between else "0"
+            notes.append(f"{name} varies by {percent} % from run to run, in {runs} runs of the history.")
 
-        def ratio(now: Case, then: Case) -> Estimate:
-            return stats.stored_ratio(now.timed, then.timed, variation, confidence(self._cases))
+        def ratio(now: CaseResult, then: CaseResult) -> Estimate | None:
+            return stored_ratio(now.timed, then.timed, variation, confidence(self.cases))
 
-        verdict = judge_case(after.of, before.of, former, ratio, self._tolerance)
-        if verdict.word is Word.INCONCLUSIVE and verdict.ratio and math.isnan(verdict.ratio.low):
-            few = f"the history has too few runs to tell how runs differ by themselves; save {FEWEST_RUNS} or more"
-            short = "a run has fewer than five undisturbed rounds; measure with more --launches"
-            return replace(verdict, reason=few if math.isnan(variation.between) else short)
-        return verdict
+        verdict = judge_case(after.case, before.case, former, ratio, self.tolerance)
+        return explain(verdict, variation), notes
 
-    def variation(self, after: Side, before: Side) -> Variation:
-        """Return how much runs of the case differ by themselves, from runs like either of the two."""
-        kinds = {(side.conditions, *sorted(side.of.versions.items())): side for side in (before, after)}
-        histories = [self._past.of(side.of, side.conditions) for side in kinds.values()]
-        runs = sum(map(len, histories))
+    def variation(self, after: Observed, before: Observed) -> tuple[Variation, int]:
+        """Return how much runs of the case differ by themselves, and from how many runs like either that is known."""
+        kinds = {observed.kind: observed for observed in (before, after)}
+        histories = [self.history.of(observed) for observed in kinds.values()]
         if max(map(len, histories)) < FEWEST_RUNS:
-            return stats.Variation(math.nan, 0)
-        found = stats.run_to_run(histories)
-        percent = single(100 * found.between) or "0"
-        self.notes.append(f"{after.of.case} varies by {percent} % from run to run, in {runs} runs of the past.")
-        return found
+            return Variation(), 0
+        return run_to_run(histories), sum(map(len, histories))
 
 
-def listed(differences: Mapping[str, str]) -> str:
-    """Return the differences on one line."""
+def explain(verdict: Verdict, variation: Variation) -> Verdict:
+    """Return the verdict with what a missing interval is due to."""
+    if verdict.word is not Outcome.INCONCLUSIVE or not verdict.ratio or verdict.ratio.has_interval:
+        return verdict
+    few = f"the history has too few runs to know how runs differ by themselves; save {FEWEST_RUNS} or more"
+    short = "a run has fewer than five undisturbed rounds; measure with more --launches"
+    return replace(verdict, reason=short if variation.is_known else few)
+
+
+def on_one_line(differences: Mapping[str, str]) -> str:
+    """Return the differences as text."""
     return "; ".join(f"{name}: {how}" for name, how in differences.items())
 
 
+def setting_notes(old: Mapping[tuple[str, str], Observed], new: Mapping[tuple[str, str], Observed]) -> list[str]:
+    """Return a note for each set of settings that differ: they may be why a case is slower."""
+    names: dict[str, list[str]] = {}
+    for key in new.keys() & old.keys():
+        if different := changed_settings(old[key].slice, new[key].slice):
+            names.setdefault(different, []).append(key[0])
+    return [f"{', '.join(sorted(cases))}: {different} differ" for different, cases in names.items()]
+
+
 def compare(
-    before: Path, after: Path, folders: Sequence[Path], tolerance: float, across: Sequence[str] = ()
+    before: Path, after: Path, folders: Iterable[Path], tolerance: float, across: Sequence[str] = ()
 ) -> Comparison:
-    """Return the comparison of two saved runs; the others below ``folders`` tell how runs differ by themselves.
+    """Return the comparison of two saved runs; the others below ``folders`` show how runs differ by themselves.
 
     Raises:
-        StorageError: one of them cannot be used.
+        StorageError: one of them cannot be used, or both are the same run.
     """
-    old, new = sides(before), sides(after)
-    judge = Judge(Past.read(folders, (before, after)), len(old.keys() & new.keys()), tolerance, across)
-    former, present = (label(path, next(iter(run.values()))) for path, run in ((before, old), (after, new)))
-    verdicts = [judge.verdict(side, old.get(key), former) for key, side in new.items()]
-    gone = [Verdict(name, Word.REMOVED, reason=f"only {former} has it") for name, _ in old.keys() - new.keys()]
-    return Comparison(former, present, tolerance, (*verdicts, *gone), tuple(judge.notes))
+    runs = [read_run(path) for path in (before, after)]
+    identities = {run.identity for run in runs}
+    if len(identities) < len(runs):
+        raise StorageError(f"{before} and {after} are the same run; give two")
+    old, new = map(observe, runs)
+    former, present = (f"{run.path.stem} ({run.commit.label})" for run in runs)
+    stored = StoredComparison(History.read(folders, identities), len(old.keys() & new.keys()), tolerance, across)
+    judged = [stored.judge(observed, old.get(key), former) for key, observed in new.items()]
+    gone = [
+        Verdict(name, Outcome.REMOVED, reason=f"only {former} has it") for name, _ in sorted(old.keys() - new.keys())
+    ]
+    notes = [*setting_notes(old, new), *(note for _, some in judged for note in some)]
+    verdicts = (*(verdict for verdict, _ in judged), *gone)
+    return Comparison(before=former, after=present, tolerance=tolerance, verdicts=verdicts, notes=tuple(notes))

@@ -1,4 +1,4 @@
-"""Tables as Markdown, in which nothing that a saved run holds can do more than be read."""
+"""Tables and reports as Markdown, in which the text of a saved run is shown and has no other effect."""
 
 from __future__ import annotations
 
@@ -6,29 +6,62 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports import page
+from reports.terms import TERMS
 
 if TYPE_CHECKING:
-    from reports.tables import Table
+    from reports.document import HistoryReport, Picture, Report, Table
 
 
 def markdown_table(table: Table) -> list[str]:
     """Return a table with its title and notes."""
-    frame = table.frame.map(inert)
-    frame.columns = pd.Index([inert(name) for name in frame.columns])
-    # Text that looks like a number would be rewritten: the digits are the interval's business.
-    text = frame.to_markdown(index=False, disable_numparse=True, colalign=alignment(table)) if len(frame) else "None."
-    return [f"### {table.title}", "", text, "", *(f"{inert(note)}\n" for note in table.notes)]
+    frame = table.frame.map(escape_markdown)
+    frame.columns = pd.Index([escape_markdown(column.name) for column in table.columns])
+    sides = ["right" if column.numeric else "left" for column in table.columns]
+    # Without disable_numparse, text that looks like a number would be rewritten, and its digits mean something.
+    text = frame.to_markdown(index=False, disable_numparse=True, colalign=sides) if len(frame) else "None."
+    return [
+        f"### {escape_markdown(table.title)}",
+        "",
+        text,
+        "",
+        *(f"{escape_markdown(note)}\n" for note in table.notes),
+    ]
 
 
-def inert(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return ``text`` so that Markdown shows it and does nothing else with it."""
     flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\`|[]*":
         flat = flat.replace(sign, f"\\{sign}")
-    return flat.replace("@", "@\u200b")  # mentions nobody
+    return flat.replace("@", "@\u200b")  # GitHub would notify the user of that name
 
 
-def alignment(table: Table) -> list[str]:
-    """Return each column's side: figures to the right."""
-    return ["right" if page.is_figure(table.terms.get(name, "")) else "left" for name in table.frame.columns]
+def markdown_report(report: Report, *, pictures: bool = True) -> str:
+    """Return the report as Markdown; without pictures it can be a comment on a pull request."""
+    verdict = escape_markdown(report.verdict)
+    lines = ["# The same network in every framework", "", f"**{verdict}**", "", report.summary, ""]
+    for section in report.sections:
+        lines += [f"## {escape_markdown(section.title)}", "", escape_markdown(section.verdict), ""]
+        for table in section.tables:
+            lines += markdown_table(table)
+        for picture in section.pictures if pictures else ():
+            lines += markdown_picture(f"{section.name}-{picture.name}", picture)
+    for picture in report.scaling if pictures else ():
+        lines += markdown_picture(picture.name, picture)
+    for table in filter(None, (report.changes, report.groups, report.rejected)):
+        lines += markdown_table(table)
+    lines += ["### Definitions", ""] + [f"- **{name}**: {text}" for name, text in TERMS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_history(history: HistoryReport) -> str:
+    """Return the table of changes and the pictures of the histories."""
+    lines = ["# History", "", *markdown_table(history.changes)]
+    lines += [line for name, picture in history.pictures for line in markdown_picture(name, picture)]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_picture(name: str, picture: Picture) -> list[str]:
+    """Return a link to a picture's file and to its data."""
+    alt = escape_markdown(picture.alt)
+    return [f"![{alt}](figures/{name}.svg)", "", f"{escape_markdown(picture.title)} ([data](csv/{name}-data.csv))", ""]

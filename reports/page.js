@@ -1,5 +1,5 @@
 "use strict";
-// Figures sort by their value, words by the alphabet, empty cells come last; the book's pinned rows stay on top.
+// Figures sort by their value, words by the alphabet, empty and unknown cells come last; pinned rows stay on top.
 const number = (text) => (/^[\d.,]+/.test(text) ? parseFloat(text.replace(/,/g, "")) : NaN);
 const compare = (a, b) => {
   const [left, right] = [number(a), number(b)];
@@ -11,7 +11,7 @@ for (const button of document.querySelectorAll("thead button")) {
     const down = head.getAttribute("aria-sort") === "ascending";
     for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const text = (row) => row.cells[head.cellIndex].textContent.trim();
+    const text = (row) => row.cells[head.cellIndex].textContent.trim().replace(/^unknown$/, "");
     for (const body of head.closest("table").querySelectorAll("tbody:not(.pinned)")) {
       const rows = [...body.rows].sort((a, b) => {
         const [left, right] = [text(a), text(b)];

@@ -1,4 +1,4 @@
-"""The report as one HTML page that asks nobody for anything: style, script, pictures and data are inside."""
+"""The report as one HTML page that loads nothing: style, script, pictures and data are inside."""
 
 from __future__ import annotations
 
@@ -14,15 +14,7 @@ from reports.terms import TERMS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reports.build import Report
-
-# The terms of columns that hold words.
-WORDS = {"", "case", "versions", "state", "manifest", "machine", "conditions", "commits", "verdict"}
-
-
-def is_figure(term: str) -> bool:
-    """Tell whether a column with this definition holds figures."""
-    return term not in WORDS
+    from reports.document import Report
 
 
 def data_uri(text: str, kind: str) -> str:
@@ -36,7 +28,7 @@ def csv_uri(frame: pd.DataFrame) -> str:
 
 
 def render(report: Report) -> str:
-    """Return the page; whatever a saved run holds is shown as text, and only our own script may run."""
+    """Return the page; the text of a saved run is shown as text, and no script but our own may run."""
     folder = Path(__file__).parent
     script = (folder / "page.js").read_text(encoding="utf-8")
     style = (folder / "page.css").read_text(encoding="utf-8")
@@ -50,4 +42,4 @@ def render(report: Report) -> str:
     environment.filters |= {"csv_uri": csv_uri, "svg_uri": lambda svg: data_uri(svg, "image/svg+xml")}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     template = environment.get_template("page.html.jinja")
-    return template.render(report=report, script=script, style=style, digest=digest, terms=TERMS, is_figure=is_figure)
+    return template.render(report=report, script=script, style=style, digest=digest, terms=TERMS)

@@ -1,4 +1,4 @@
-"""What the words and figures of a report mean; a table's columns and a picture's axes point here."""
+"""What the words and figures of a report mean; a table's columns and a picture's axes link here."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ TERMS = {
     "case": "An implementation on a device, such as torch-cpu. Every case trains the same network from the same"
     " weights on the same minibatches in the same order.",
     "versions": "What was imported in the case's own interpreter.",
-    "time": "Wall seconds of one round: so many updates, always from the initial weights, with the device finished"
-    " at the end. The figure is the median of the undisturbed rounds. Loading data, evaluation and messages are not in"
-    " it. The book's rows took 1,000 epochs, which are 83,000 iterations, with their validation passes.",
+    "time": "Wall seconds of one round: a fixed number of updates, always from the initial weights, with the device"
+    " finished at the end. The figure is the median of the undisturbed rounds. It excludes loading data, evaluation and"
+    " messages. The book's rows took 1,000 epochs, which are 83,000 iterations, with their validation passes.",
     "interval": "The range in brackets, or the bar: a 95 % bootstrap interval that draws launches with replacement,"
     " then rounds within them; fewer than five rounds have none. A figure has as many digits as it supports.",
     "speedup": "The median of the ratios baseline / case of neighbouring rounds of one campaign: the machine's drift"
-    " moves both and cancels. Above 1 the case is faster than the baseline.",
-    "efficiency": "The matrix products' own time over the case's, paired in the same way: the fastest BLAS that was"
-    " found needs that share of the case's time for the step's five products alone. On a GPU it is the least time that"
-    " the hardware allows: the products at the full rate, or the images at the full bandwidth, whichever takes longer.",
+    " affects both and cancels. Above 1 the case is faster than the baseline.",
+    "efficiency": "The time of the matrix products alone over the case's time, paired in the same way: with the fastest"
+    " BLAS that was available, the step's five products alone need that share of the case's time. On a GPU the bound is"
+    " the least time that the hardware allows: the products at the full rate, or the images at the full bandwidth,"
+    " whichever takes longer.",
     "rate": "The floating-point operations of the step's five matrix products over the case's whole time.",
     "energy": "Joules of one round, the median: of the GPU's whole board for a case on a GPU (NVML), of the processor's"
-    " packages for one on the CPU (RAPL), where the machine tells them.",
+    " packages for one on the CPU (RAPL), if the machine reports them.",
     "error": "Share of images that are classified wrongly after the round, computed by the harness in numpy from"
-    " the case's weights. The book's 2 % is met by the training error of a re-run with its settings, whose validation"
+    " the case's weights. The book's 2 % is the training error of a re-run with its settings, whose validation"
     " error is 2.7 % and test error 3.0 %.",
     "epochs": "Passes over the training set: of MNIST, 83 updates each.",
     "target": "The validation error that was asked for, and the seconds of training by which it was first seen.",
-    "resumed": "How often the training was interrupted and taken up again from its checkpoint; the time is of the"
-    " training alone.",
+    "resumed": "How often the training was interrupted and resumed from its checkpoint; the time is of the training"
+    " alone.",
     "curve": "The validation error after so many updates and, in brackets or on the second axis, the seconds of"
-    " training by then: updates x the case's measured time per step, where no clock ran. A run of its own, after the"
-    " timed ones, stops for each point and is judged by the harness; the error at the end is the round's.",
+    " training by then: updates x the case's measured time per step, where no clock ran. The error curve is measured in"
+    " a separate, untimed run after the timed ones, which stops for each point; the harness computes the error. The"
+    " error at the end is the round's.",
     "import": "Seconds to start a process, with Python and numpy, and to import the framework in it.",
     "build": "Seconds to construct the trainer, which builds the graph and puts the training set on the device. Cold:"
     " in the campaign's first launch; warm: median of the later ones.",
@@ -43,24 +45,27 @@ TERMS = {
     " hung or could not start. Oversubscribed: used more CPUs than it was given. Contended, throttled: the machine was"
     " disturbed. Skipped: there was no interpreter.",
     "gpu-speedup": "The CPU's time over the GPU's, of the same implementation in the same campaign, paired.",
-    "transfer": "Seconds to put the whole training set on the GPU once more, after the trainer has been built: median"
-    " of the launches. It is paid once, in build, and is no part of an iteration.",
+    "transfer": "Seconds to put the whole training set on the GPU, which has been used before: median of the launches."
+    " It is paid once, as a part of build, and is not part of an iteration.",
     "manifest": "What differs between the cases in a way that a reader must know; each framework does the same"
     " arithmetic with its own means.",
     "loss": "Mean cross-entropy of a minibatch before its update, in nats; drawn as the mean of each block of updates.",
     "drift": "Every timed round in the order of measuring, as a percentage of its case's median. A slope is a machine"
     " that became slower or faster; hollow marks are rounds that were disturbed and do not count.",
-    "scaling": "A step's time against one size, all else equal: flat where overhead rules, rising where the matrix"
+    "scaling": "A step's time against one size, all else equal: flat where overhead dominates, rising where the matrix"
     " products do. Each point is the newest valid measurement on that hardware.",
-    "history": "One point a saved run. Points of different days are weaker evidence than speedups within a campaign:"
-    " the machine's speed may differ by several percent from day to day.",
-    "change": "A level of a case's history that differs from the one before: of the time, found as a change point and"
-    " at least 2 %; of the validation error, more than 0.1 points, which equal arithmetic does not move.",
-    "commits": "The commits of the last run before a change and of the first one after it: what made it lies between"
+    "history": "One point for each saved run. Points of different days are weaker evidence than speedups within a"
+    " campaign: the machine's speed may differ by several percent from day to day.",
+    "change": "A level of a case's history that differs from the one before: of the time, detected as a change point"
+    " and at least 2 %; of the validation error, more than 0.1 points, by which equal arithmetic does not move it.",
+    "commits": "The commits of the last run before a change and of the first one after it: the cause lies between"
     " them, or is among the versions that changed, or is the machine.",
-    "verdict": "Regression: slower, or a higher error. Improvement: the opposite.",
+    "verdict": "In a history, regression: slower, or a higher error; improvement: the opposite. Between two revisions,"
+    " slower and faster: the whole interval of the time ratio is beyond the tolerance; same: it is within it;"
+    " inconclusive: neither; unverified: the case learned less or lost its number through its own fault.",
     "conditions": "Protocol, iterations, workload, precision, data, hardware and threads. Runs that differ in any of"
     " them are never merged into one number or put into one table.",
-    "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory and architecture.",
-    "noise": "A case measured against itself, as every other pair was: no smaller difference can be told.",
+    "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory, architecture and GPUs.",
+    "noise": "A case measured against itself, interleaved as all other pairs were: smaller differences cannot be"
+    " resolved.",
 }

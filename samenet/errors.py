@@ -11,7 +11,7 @@
   + JournalError: the journal of a campaign cannot be read or written
 
 Anything else that escapes is a bug in samenet. ``impls.workload.WorkloadError`` is a ``ValueError``, since ``impls``
-also runs where this package is not installed; ``samenet.overrides`` turns it into a SettingsError.
+also runs where this package is not installed; the protocols turn it into a SettingsError.
 """
 
 from __future__ import annotations

@@ -22,10 +22,20 @@ class State(StrEnum):
         """Whether the machine, and not the case, is why there is no number: no build fails for it."""
         return self in {State.CONTENDED, State.THROTTLED, State.SKIPPED}
 
+    @property
+    def may_recover(self) -> bool:
+        """Whether more rounds may still make the case valid: the machine may be quieter then."""
+        return self in {State.CONTENDED, State.THROTTLED}
+
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Why a round does not count: the state that a case with too many of these gets, and what was seen."""
+    """Why a round does not count.
+
+    Attributes:
+        cause: the state of a case with too many of these.
+        detail: what was seen, in words.
+    """
 
     cause: State
     detail: str
@@ -33,10 +43,16 @@ class Disturbance:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How far an implementation was from the float64 reference after ``steps`` steps, and how far it may be.
+    """How far an implementation was from the float64 reference, and how far it may be.
 
-    ``loss`` is the largest difference of a step's loss (nats); the weights' errors are ‖p - p*‖ / ‖p* - p₀‖, in
-    units of what was learned, so that an implementation that learns nothing is off by one.
+    The errors of the weights are ``‖p - p*‖ / ‖p* - p₀‖``, in units of what was learned, so that an implementation
+    that learns nothing is off by one.
+
+    Attributes:
+        steps: after how many steps they were compared.
+        errors: ``loss``, the largest difference of a step's loss (nats), and one for each array of weights (``w1``, …).
+        tolerances: the largest error that is allowed, by the same keys.
+        verified: whether every error is within its tolerance.
     """
 
     steps: int
@@ -59,9 +75,17 @@ class Parity:
 class Launch:
     """One worker process: its phases (seconds), and its agreement with the reference.
 
-    ``first_step_seconds`` is the first step in the process, which is where jit compilers work; ``transfer_seconds`` is
-    what it takes to put the training set on a device, None on a CPU. The phases are None where another process started
-    at the same time and took its share of the CPUs, or where a campaign was resumed.
+    The phases are None where another process started at the same time and took its share of the CPUs, or where a
+    campaign was resumed.
+
+    Attributes:
+        launch: its number, from 0.
+        start_seconds: s, until the process answered.
+        import_seconds: s, to import the framework.
+        build_seconds: s, to make the trainer.
+        first_step_seconds: s, the first step in the process, which is where JIT compilers work.
+        transfer_seconds: s, to put the training set on a GPU; None on a CPU.
+        parity: its agreement; None for a bound, which trains nothing.
     """
 
     launch: int
@@ -81,10 +105,15 @@ class Launch:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuLoad:
-    """What a GPU did during a round: clock (MHz), temperature (°C) and power (W) at its end.
+    """What a GPU did during a round; None is what it does not report.
 
-    ``joules`` is the energy of the whole board; ``slowdown`` what lowered its clocks, at the round's start or end, or
-    ""; ``others`` the number of processes on it that are not the campaign's.
+    Attributes:
+        megahertz: MHz, its clock at the end.
+        celsius: °C, its temperature at the end.
+        watts: W, its power at the end.
+        joules: J, the energy of the whole board during the round.
+        slowdown: what lowered its clocks, at the start or the end; empty if nothing did.
+        others: processes on it that are not the campaign's.
     """
 
     megahertz: float | None = None
@@ -106,14 +135,25 @@ class GpuLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """One timed round of updates (seconds): ``wall`` and ``cpu`` by the worker's clocks.
+    """One timed round of updates.
 
-    ``order`` counts all rounds of the campaign as they were measured; ``turn`` is the round's place in its launch, and
-    rounds of two cases with the same launch and turn are neighbours in time: they make the pairs. ``attempt`` is 0, or
-    higher where a disturbed round was repeated. ``harness_seconds`` is the harness's own wall time, messages included.
-    ``waiting``, ``others`` and ``steal`` are CPU seconds that the worker's threads waited for a CPU, that other
-    processes used, and that the hypervisor took; ``megahertz`` is the CPUs' mean clock at the end, ``joules`` the
-    energy of the processor's packages (RAPL); ``gpu`` is what the case's GPU did, if it has one.
+    Rounds of two cases with the same launch and turn are neighbours in time: they make the pairs.
+
+    Attributes:
+        launch: the launch that it belongs to, from 0.
+        turn: its place in the launch, from 0.
+        attempt: 0, or higher where a disturbed round was repeated.
+        order: its place among all rounds of the campaign as they were measured, from 0.
+        wall_seconds: s, by the worker's clock.
+        cpu_seconds: CPU s of all threads of the worker.
+        harness_seconds: s, by the harness's clock, which includes the messages to the worker.
+        waiting_seconds: CPU s that the worker's threads waited for a CPU.
+        others_seconds: CPU s that other processes used.
+        steal_seconds: CPU s that the hypervisor took.
+        megahertz: MHz, the mean clock of the CPUs at the end.
+        joules: J, the energy of the processor's packages (RAPL).
+        disturbance: why the round does not count; None if it does.
+        gpu: what the case's GPU did; None for a case on the CPU.
     """
 
     launch: int
@@ -143,7 +183,13 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """The validation error (percent) after so many updates, and the seconds of training by then if they were timed."""
+    """The error at one point of the training, measured outside the clock.
+
+    Attributes:
+        updates: updates done by then.
+        seconds: s of training by then; None where they were not timed.
+        error_percent: %, the validation error.
+    """
 
     updates: int
     seconds: float | None = None

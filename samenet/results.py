@@ -7,9 +7,9 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from impls.workload import Workload  # noqa: TC001  # msgspec reads the annotations
+from samenet.context import Context, Machine
 from samenet.records import CurvePoint, Launch, Round, State
-from samenet.stats import Estimate  # noqa: TC001  # likewise
+from samenet.stats import Estimate  # noqa: TC001  # msgspec reads the annotations
 
 # 1: until 0.1.0. Unknown numbers were 0, an unknown text "not told", a disturbance was a sentence.
 # 2: 0.2.0. The unknown is null, a disturbance has a cause, ``bound``, ``again`` and ``against.before`` hold whole
@@ -31,10 +31,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome for one case: ``ratio`` is its time after the change over that before, where both have one.
+    """The outcome for one case; ``regression`` and ``sentence`` follow from the rest, and are saved for other programs.
 
-    ``regression`` says whether a build should fail for it; ``sentence`` has all of it in words. Both follow from the
-    other fields, and are saved for other programs.
+    Attributes:
+        case: the case's id.
+        word: what the change did to it.
+        ratio: its time after the change over that before, where both have one.
+        reason: why it is unverified or inconclusive, where that needs one.
+        regression: whether a build should fail for it.
+        sentence: all of it in words.
     """
 
     case: str
@@ -53,17 +58,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    """The data set that was trained on; ``source`` is where it came from, of a local folder the name alone."""
-
-    name: str
-    source: str = "unknown"
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training in epochs: its length, when it first reached the target, and how often it was resumed."""
+    """A training in epochs.
+
+    Attributes:
+        epochs: passes over the training set.
+        target_error_percent: %, the validation error of ``--target-error``.
+        target_seconds: s of training until it was first reached; None if it was not.
+        weights_sha256: checksum of the bytes of the last weights.
+        resumed: how often it was continued after an interruption.
+    """
 
     epochs: int
     target_error_percent: float
@@ -73,35 +77,30 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
-    """What a case's rounds are rounds of; ``least_seconds`` is the least that a round can take on this GPU."""
-
-    protocol: str
-    iterations: int
-    workload: Workload
-    fingerprint: str
-    step_flops: float = 0.0
-    data: Data
-    threads: int
-
-    def __post_init__(self) -> None:
-        """Refuse what no campaign has.
-
-        Raises:
-            ValueError: there are no iterations, or no threads.
-        """
-        if self.iterations < 1 or self.threads < 1:
-            raise ValueError(f"{self.iterations} iterations on {self.threads} threads cannot be measured")
-
-
-@dataclass(frozen=True, kw_only=True)
 class CaseResult(Context):
     """One case as it was accepted: all that was measured, and the estimates that a valid one has earned.
 
-    ``seconds`` is the median round and its interval, ``efficiency`` the share of the bound (1 is the bound);
-    ``error_rates`` (percent, by split) and ``losses`` (nats, of each step before its update) are those of one round:
-    every round is the same training. ``curve`` is the error along the way; ``manifest`` what a reader must know before
-    comparing; ``verdict`` the outcome of ``--against``; ``training`` is set for a training in epochs.
+    Attributes:
+        case: its id, such as ``torch-cpu``.
+        implementation: the part before the device, such as ``torch``.
+        device: ``cpu``, ``cuda`` for the first GPU, ``cuda:1`` for the second.
+        state: whether it has a number.
+        reason: why it has none; empty if it is valid.
+        seconds: s, the median round; None unless valid.
+        efficiency: the time of the bound over that of the case, 1 is the bound; None unless both are valid.
+        gflop_per_second: 10⁹ flop/s of the matrix products in the median round.
+        least_seconds: s, of a round at this GPU's peak rates; None for a CPU.
+        manifest: what a reader must know before comparing it with another.
+        verdict: the outcome of ``--against``.
+        training: of ``test_epochs.py`` only.
+        launches: one for each worker that started.
+        rounds: one for each attempt, disturbed ones too.
+        versions: of ``python``, ``numpy`` and the framework's packages.
+        thread_pools: BLAS and OpenMP libraries in the process, as threadpoolctl describes them.
+        peak_bytes: bytes, most host memory of a worker (VmHWM).
+        error_rates: %, ``train``, ``validation`` and ``test`` after one round: each round is the same training.
+        losses: nats, of each step of one round before its update.
+        curve: the error during the training, where it was recorded.
     """
 
     case: str
@@ -165,26 +164,20 @@ class CaseResult(Context):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What a reader must know of the machine; equal fingerprints are equal hardware."""
-
-    hardware: dict[str, Any]
-    fingerprint: str
-    cpus: tuple[int, ...] = ()
-    system: str = "unknown"
-    governor: str | None = None
-    virtualised: bool = False
-    gpu_driver: str | None = None
-    load_average: float | None = None
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class CampaignRecord:
-    """How much was measured, and how long it took (seconds): in all, of it before rounds, of it in rounds.
+    """How much was measured, and how long it took.
 
-    ``id`` names the campaign, and is the same in the run that ``--resume`` completes. ``interrupted``: Ctrl-C ended it.
-    ``unfinished``: it was read from the journal of a campaign that has not ended.
+    Attributes:
+        id: names the campaign; the same in the run that ``--resume`` completes.
+        iterations: updates in a round.
+        rounds: rounds of each case in a launch, as asked for.
+        launches: launches of each case, as asked for; ``--until-width`` may need fewer.
+        seed: of the initial weights and of the order of rounds.
+        interrupted: whether Ctrl-C ended it.
+        unfinished: whether it was read from the journal of a campaign that has not ended.
+        wall_seconds: s, all of it, which includes the float64 reference.
+        startup_seconds: s of it, launches up to their first round.
+        measured_seconds: s of it, rounds of all entries and attempts by the harness's clock.
     """
 
     id: str = ""
@@ -201,7 +194,12 @@ class CampaignRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseFloor:
-    """The ratio of a case to itself, if there were pairs of valid rounds."""
+    """The ratio of a case to itself.
+
+    Attributes:
+        case: the case's id.
+        ratio: the time of its second entry over that of its first; None unless both are valid.
+    """
 
     case: str
     ratio: Estimate | None = None
@@ -209,7 +207,19 @@ class NoiseFloor:
 
 @dataclass(frozen=True, kw_only=True)
 class RevisionRecord:
-    """What ``--against`` found: the two sides, the verdicts, and the results of the cases as they were."""
+    """What ``--against`` found.
+
+    Attributes:
+        revision: the git revision as it was written.
+        commit: its commit.
+        after: what it was compared with.
+        tolerance: the change that is ignored; 0.02 is 2 %.
+        regression: whether a build should fail.
+        summary: all of it in one sentence.
+        verdicts: one for each case.
+        notes: what a reader must know of the comparison.
+        before: the cases as they were at the revision.
+    """
 
     revision: str
     commit: str
@@ -226,7 +236,15 @@ class RevisionRecord:
 class Results:
     """One campaign, or several of one protocol, as it is saved and as ``samenet.measure`` returns it.
 
-    ``bound`` is the fastest matrix products, ``again`` the second half of the A/A pair.
+    Attributes:
+        schema: the version of the format.
+        machine: where it was measured.
+        campaign: how much was measured.
+        cases: all cases, in the order of the registry.
+        noise_floor: the smallest difference that this campaign can tell; None if it was not measured.
+        against: of ``--against`` only.
+        bound: the fastest matrix products; None if none were measured.
+        again: the second entry of the case in ``noise_floor``.
     """
 
     schema: int = SCHEMA

@@ -21,7 +21,12 @@ FEWEST_VALUES = 5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A positive figure and the ends of its interval, in the same unit; without an interval both ends are nan.
+    """A positive figure with its 95 % interval, in the same unit.
+
+    Attributes:
+        value: the median.
+        low: the lower end; nan, which is saved as null, for fewer than five rounds and for a training.
+        high: the upper end; likewise.
 
     Raises:
         ValueError: the value is not a positive number, or not 0 < low <= value <= high.

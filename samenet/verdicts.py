@@ -14,7 +14,7 @@ from samenet.stats import CONFIDENCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from samenet.results import CaseResult
+    from samenet.results import CaseResult, RevisionRecord
     from samenet.stats import Estimate
 
 # Percentage points of validation error. Equal arithmetic moves it by 0.02 or so on 10,000 images.
@@ -40,7 +40,7 @@ def judge(
     """
     before, after = (rates.get("validation", math.nan) for rates in errors)
     if math.isnan(before) or math.isnan(after):
-        return Verdict(case, Outcome.INCONCLUSIVE, ratio, "its validation error is unknown; measure again")
+        return Verdict(case, Outcome.INCONCLUSIVE, reason="its validation error is unknown; measure again")
     if after - before > ERROR_TOLERANCE:
         reason = f"its validation error rose from {before:.2f} to {after:.2f} %"
         return Verdict(case, Outcome.UNVERIFIED, ratio, reason)
@@ -93,6 +93,18 @@ class Comparison:
     verdicts: Sequence[Verdict]
     notes: Sequence[str] = ()
 
+    @classmethod
+    def saved(cls, record: RevisionRecord) -> Comparison:
+        """Return the comparison that ``record`` was saved from."""
+        before = f"{record.revision} ({record.commit[:9]})"
+        return cls(
+            before=before,
+            after=record.after,
+            tolerance=record.tolerance,
+            verdicts=record.verdicts,
+            notes=record.notes,
+        )
+
     @property
     def regression(self) -> bool:
         """Whether a build should fail."""
@@ -102,7 +114,7 @@ class Comparison:
     def is_empty(self) -> bool:
         """Whether no case could be judged: nothing was compared, and a gate must not pass for it."""
         compared = {Outcome.SLOWER, Outcome.FASTER, Outcome.SAME, Outcome.UNVERIFIED}
-        straddles = any(verdict.word is Outcome.INCONCLUSIVE and verdict.ratio for verdict in self.verdicts)
+        straddles = any(each.ratio and each.ratio.has_interval for each in self.verdicts)
         return not straddles and not any(verdict.word in compared for verdict in self.verdicts)
 
     @property

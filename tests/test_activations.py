@@ -10,14 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data import Split
-from bench.reference import Exact, train
-from impls.registry import IMPLEMENTATIONS
+from impls.lanes import Lane
+from impls.registry import implementations
 from impls.workload import CHOICES, Workload, initial_params
-from tests.conftest import CASES, assert_agreement, make_split
+from samenet.data import Split
+from samenet.reference import Exact, train
+from tests.support.data import make_split
+from tests.support.workers import CASES, assert_agreement
 
 if TYPE_CHECKING:
-    from bench.workers import Worker
+    from samenet.workers import Worker
 
 NETWORKS: list[dict[str, Any]] = [{"activation": name} for name in CHOICES["activation"]] + [{"model": "linear"}]
 KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
@@ -25,7 +27,7 @@ KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
 # tests/test_parity.py has the other lanes: numba compiles too long for a test of every network.
 plain_lanes = pytest.mark.parametrize(
     "worker",
-    [case for case in CASES if case.implementation.lane == "plain" and case.implementation.name != "pytensor"],
+    [case for case in CASES if case.implementation.lane is Lane.PLAIN and case.implementation.name != "pytensor"],
     ids=lambda case: case.id,
     indirect=True,
 )
@@ -93,8 +95,8 @@ def test_zeros_learn_nothing_but_the_share_of_each_class() -> None:
 
 def test_a_lane_that_is_written_for_one_network_says_so() -> None:
     """The reason names the lane, the field and the value that it has."""
-    lanes = {each.name: each for each in IMPLEMENTATIONS}
+    lanes = {each.name: each for each in implementations()}
     reason = lanes["numpy-tuned"].unsupported(Workload(activation="relu"))
-    assert reason == "unsupported: numpy-tuned is written out for activation tanh"
+    assert reason == "unsupported: numpy-tuned supports only activation tanh"
     assert not lanes["numpy"].unsupported(Workload(activation="relu"))
     assert not lanes["numpy-tuned"].unsupported(Workload())

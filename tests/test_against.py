@@ -2,72 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from reports.stats import Estimate
-from reports.verdicts import Word, confidence, judge
-from tests.conftest import ROOT
+from tests.support.repository import NUMPY, STEP, Repository
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-IDENTITY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org"}
-IDENTITY |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org"}
-NUMPY = "impls/numpy_mlp.py"
-STEP = "    hidden, backward = hidden_layer(x, *first)\n"
-
-
-class Repository:
-    """A copy of this project's tree under git, with one commit."""
-
-    def __init__(self, folder: Path, data: Path) -> None:
-        """Copy the tree to ``folder`` and commit it; runs take their images from ``data``."""
-        self.folder, self._data = folder, data
-        ignored = shutil.ignore_patterns(".*", "__pycache__")
-        shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
-        self.git("init", "--quiet")
-        self.commit()
-
-    def git(self, *arguments: str) -> str:
-        """Run git, and return what it prints."""
-        command = ["git", *arguments]
-        environment = os.environ | IDENTITY
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, check=True, capture_output=True, text=True
-        ).stdout
-
-    def commit(self) -> None:
-        """Commit everything."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", "a change")
-
-    def edit(self, path: str, old: str, new: str) -> None:
-        """Replace ``old``, which has to be there, by ``new``."""
-        text = (self.folder / path).read_text()
-        assert old in text
-        (self.folder / path).write_text(text.replace(old, new))
-
-    def against(self, revision: str, *options: str, cases: str = "numpy-cpu") -> tuple[int, str, dict[str, Any]]:
-        """Measure the tree against ``revision``; return the exit code, the output and the saved comparison."""
-        saved = self.folder.parent / "saved.json"
-        command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-k", cases]
-        command += ["--against", revision, "--data", str(self._data), "--workload", "hidden=100,batch_size=200"]
-        command += ["--iterations", "60", "--budget", "6", f"--benchmark-json={saved}", *options]
-        environment = os.environ | {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        content = saved.read_text() if saved.exists() else ""
-        comparison = json.loads(content)["samenet"]["against"] if content else {}
-        return done.returncode, done.stdout + done.stderr, comparison
 
 
 @pytest.fixture
@@ -135,10 +78,18 @@ def test_a_step_that_skips_work_is_caught_by_parity(repository: Repository) -> N
 
 def test_cases_that_only_one_side_has_are_new_and_removed(repository: Repository) -> None:
     """A renamed implementation is one of each, and neither fails."""
-    repository.edit("impls/registry.py", 'Implementation("numpy", ', 'Implementation("nampy", ')
-    code, output, comparison = repository.against("HEAD", cases="nampy-cpu")
+    repository.edit("impls/numpy_lanes.py", 'name="numpy",', 'name="nampy",')
+    code, output, comparison = repository.against("HEAD", "--allow-empty", cases="nampy-cpu")
     assert code == 0, output
     assert words(comparison) == {"nampy-cpu": "new", "numpy-cpu": "removed"}
+
+
+def test_a_comparison_that_judged_nothing_does_not_pass(repository: Repository) -> None:
+    """A gate without a single common case is unusable, and says so."""
+    repository.edit("impls/numpy_lanes.py", 'name="numpy",', 'name="nampy",')
+    code, output, _ = repository.against("HEAD", cases="nampy-cpu")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "nothing was compared, since no case could be judged; --allow-empty lets this pass" in output
 
 
 def test_a_revision_whose_code_fails_is_inconclusive(repository: Repository) -> None:
@@ -146,7 +97,7 @@ def test_a_revision_whose_code_fails_is_inconclusive(repository: Repository) -> 
     repository.edit(NUMPY, STEP, STEP + '    raise RuntimeError("broken then")\n')
     repository.commit()
     repository.edit(NUMPY, '    raise RuntimeError("broken then")\n', "")
-    code, output, comparison = repository.against("HEAD")
+    code, output, comparison = repository.against("HEAD", "--allow-empty")
     assert code == 0, output
     (verdict,) = comparison["verdicts"]
     assert verdict["word"] == "inconclusive"
@@ -187,30 +138,21 @@ def test_a_shallow_clone_is_told_how_to_deepen_itself(repository: Repository, tm
     assert "this clone is shallow; run: git fetch --unshallow" in output
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [
-        (1.03, 1.05, Word.SLOWER),
-        (0.9, 0.97, Word.FASTER),
-        (0.985, 1.015, Word.SAME),
-        (0.99, 1.03, Word.INCONCLUSIVE),
-        (1.01, 1.05, Word.INCONCLUSIVE),
-        (float("nan"), float("nan"), Word.INCONCLUSIVE),
-    ],
-)
-def test_a_verdict_needs_its_whole_interval(low: float, high: float, word: Word) -> None:
-    """With a tolerance of 2 %, only an interval wholly on one side decides."""
-    assert judge("numpy-cpu", Estimate(1.0, low, high), 0.02).word is word
+def test_an_output_that_cannot_be_written_is_refused_before_measuring(repository: Repository) -> None:
+    """Neither the comment nor the step summary of a CI costs a measurement, and neither reads as a regression."""
+    code, output, comparison = repository.against("HEAD", "--comment", "/nowhere/comment.md")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "cannot write /nowhere/comment.md: No such file or directory; choose another with --comment" in output
+    assert not comparison
 
 
-def test_learning_less_is_a_regression_however_fast() -> None:
-    """A validation error that rose by more than a tenth of a point fails."""
-    verdict = judge("numpy-cpu", Estimate(0.5, 0.4, 0.6), 0.02, ({"validation": 12.0}, {"validation": 12.2}))
-    assert verdict.word is Word.UNVERIFIED
-    assert verdict.regression
-
-
-def test_many_cases_ask_more_of_each() -> None:
-    """Four intervals hold together at 95 % if each holds at 98.75 %."""
-    assert confidence(4) == pytest.approx(0.9875)
-    assert confidence(0) == confidence(1) == pytest.approx(0.95)
+def test_a_hooks_git_variables_do_not_lead_to_another_repository(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIT_DIR, which git sets for hooks, names some other repository."""
+    repository.git("init", "--quiet", str(tmp_path / "other"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
+    code, output, _ = repository.against("nowhere")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "there is no revision 'nowhere' here; see: git log --oneline" in output

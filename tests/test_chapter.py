@@ -1,4 +1,4 @@
-"""The chapter beside the book's: what stands in its rows, and which figures it calls reproduced."""
+"""The book's chapter: what its rows say, and which figures it calls reproduced."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import numpy as np
 import pytest
 
 from impls.workload import Workload
-from reports import build, chapter
-from reports.load import as_case, read_storage
-from tests.conftest import ROOT
-from tests.saved_runs import failed, record, run, save, training
+from reports import chapter
+from reports.assemble import assemble
+from reports.files import write
+from samenet.context import Data
+from samenet.environments import ROOT
+from samenet.storage import read_storage
+from tests.support.saved_runs import failed, record, run, save, training, training_result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.filterwarnings("error")
 LINEAR = replace(Workload(), model="linear", learning_rate=0.13, init="book")
 
 
-def runs(*records: dict[str, Any]) -> list[list[Any]]:
-    """Return one run a record."""
-    return [[as_case(each)] for each in records]
-
-
-def test_the_books_rows_stand_on_top() -> None:
+def test_the_books_rows_come_first() -> None:
     """Its MLP with both times and 2 %, its linear model with 5 %; then ours, with three errors."""
-    frame = chapter.table(runs(training(), training(workload=LINEAR, epochs=100))).frame
+    frame = chapter.table([[training_result()], [training_result(workload=LINEAR, epochs=100)]]).frame
     assert list(frame["network"]) == ["784-500-10 tanh", "784-10 linear"] * 2
     assert list(frame["CPU (s)"]) == ["3096", "", "600.0", "600.0"]
     assert list(frame["GPU (s)"])[:2] == ["355", ""]
@@ -37,17 +36,17 @@ def test_the_books_rows_stand_on_top() -> None:
 
 
 def test_cpu_and_gpu_of_one_implementation_share_a_row() -> None:
-    """As in the book: two times beside each other."""
-    cases = [as_case(training("jax")), as_case(training("jax", 60.0, device="cuda"))]
+    """As in the book: two times in one row."""
+    cases = [training_result("jax"), training_result("jax", 60.0, device="cuda")]
     row = chapter.table([cases]).frame.iloc[2]
     assert (row["CPU (s)"], row["GPU (s)"]) == ("600.0", "60.0")
 
 
 @pytest.mark.parametrize(("train", "word"), [(2.1, " reproduced"), (2.2, "not reproduced")])
 def test_the_paragraph_says_whether_two_percent_hold(train: float, word: str) -> None:
-    """Within 0.15 points of the training error; which cases, and the other two errors, stand beside it."""
+    """Within 0.15 points of the training error; which cases, and the other two errors, are named."""
     errors = {"train": train, "validation": 2.7, "test": 2.99}
-    said = chapter.verdict(runs(training(error_rates=errors)))
+    said = chapter.verdict([[training_result(error_rates=errors)]])
     assert f"2 % is{word if word.startswith(' ') else ' ' + word} as a training error: {train:.2f} %" in said
     assert "numpy-cpu" in said
     assert "2.70 %" in said
@@ -57,7 +56,7 @@ def test_the_paragraph_says_whether_two_percent_hold(train: float, word: str) ->
 def test_the_linear_models_five_percent_are_not_reproduced() -> None:
     """7.29 % after 100 epochs is what the stated settings give."""
     errors = {"train": 7.4, "validation": 7.29, "test": 7.68}
-    said = chapter.verdict(runs(training(workload=LINEAR, epochs=100, error_rates=errors)))
+    said = chapter.verdict([[training_result(workload=LINEAR, epochs=100, error_rates=errors)]])
     assert "5 % of its linear model are not reproduced" in said
     assert "7.29 %" in said
 
@@ -67,13 +66,13 @@ def test_the_linear_models_five_percent_are_not_reproduced() -> None:
     [
         {"epochs": 999},
         {"workload": Workload(init="glorot")},
-        {"data": {"name": "embedded digits", "source": "", "sha256": "0"}},
+        {"data": Data(name="embedded digits", sha256="0")},
     ],
     ids=str,
 )
 def test_another_training_proves_nothing_about_the_book(other: dict[str, Any]) -> None:
     """Fewer epochs, another initialisation or other data are not the book's run."""
-    assert "is not among the saved ones" in chapter.verdict(runs(training(**other)))
+    assert "is not among the saved ones" in chapter.verdict([[training_result(**other)]])
 
 
 def test_the_published_runs_reproduce_the_book() -> None:
@@ -96,15 +95,16 @@ def test_the_published_runs_reproduce_the_book() -> None:
 
 
 def test_the_chapter_is_a_section_of_its_own(tmp_path: Path) -> None:
-    """Beside rounds or alone; a training never stands in a table of rounds, and a failed one has its reason."""
+    """With rounds or without; a training is never in a table of rounds, and a failed one has its reason."""
     save(tmp_path / "a", "1", run(record(), record("jax", 1.0)))
     save(tmp_path / "a", "2", run(training(), training("jax", 300.0), failed("torch", protocol="epochs"), hours=1))
     save(tmp_path / "b", "1", run(training()))
-    both, alone = (build.assemble(read_storage(tmp_path / name)) for name in "ab")
+    both, alone = (assemble(read_storage(tmp_path / name)) for name in "ab")
     assert [section.name for section in both.sections] == ["group-1", "chapter"]
     assert [section.name for section in alone.sections] == ["chapter"]
     assert alone.verdict.startswith("The book's 2 % is reproduced")
-    page = build.write(both, tmp_path / "out").read_text()
+    page = write(both, tmp_path / "out").read_text()
     assert "The chapter" in page
     assert "torch-cpu is failed: it crashed" in page
     assert len(both.sections[1].pictures) == 1
+    assert "machine-1" in {table.name for table in alone.sections[0].tables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -13,23 +14,20 @@ import pexpect
 import psutil
 import pytest
 
-from bench.machine import only_campaign
-from tests.conftest import ROOT
+from bench import options
+from samenet import Epochs, Measurement, Scaling, Settings, measure
+from samenet.environments import ROOT
+from samenet.errors import SettingsError
+from samenet.machine.lock import only_campaign
+from tests.support.command_line import Bench, records, saved
 
 if TYPE_CHECKING:
-    from tests.conftest import Bench
-
-
-def saved(folder: Path) -> dict[str, Any]:
-    """Return the one run below ``folder``."""
-    (path,) = folder.rglob("*.json")
-    run: dict[str, Any] = json.loads(path.read_text())
-    return run
+    from collections.abc import Callable
 
 
 def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
     """One benchmark a case, its rounds those of the worker, and the record beside it."""
-    result = bench("-k", "numpy-cpu or torch-cpu or [jax-cpu]", "--benchmark-save=first", frameworks=True)
+    result = bench.quiet("-k", "numpy-cpu or torch-cpu or [jax-cpu]", "--benchmark-save=first", frameworks=True)
     assert result.returncode == 0, result.stdout
     run = saved(tmp_path)
     benchmarks = {each["name"]: each for each in run["benchmarks"]}
@@ -52,7 +50,7 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
         assert each["stats"]["max"] == max(clean)
         assert "WorkerClock" in each["options"]["timer"]
     assert {"test_iterations[numpy-cpu]", "test_iterations[torch-cpu]", "test_iterations[jax-cpu]"} == set(benchmarks)
-    assert run["samenet"]["schema"] == 1
+    assert run["samenet"]["schema"] == 2
     text = json.dumps(run)
     assert str(ROOT) not in text  # it may be published
     assert str(tmp_path.parent) not in text
@@ -61,7 +59,7 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
 
 def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
     """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
-    result = bench("-k", "numpy-cpu or torch-cpu", frameworks=True)
+    result = bench.quiet("-k", "numpy-cpu or torch-cpu", frameworks=True)
     lines = result.stdout.splitlines()
     first = next(number for number, line in enumerate(lines) if line.strip().startswith("book, Theano, CPU"))
     assert "3096" in lines[first]
@@ -74,7 +72,7 @@ def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
 
 def test_stock_pytest_benchmark_reads_the_storage(bench: Bench, tmp_path: Path) -> None:
     """``pytest-benchmark list`` and ``compare`` work on what was saved."""
-    result = bench("-k", "numpy-cpu", "--benchmark-save=one")
+    result = bench.quiet("-k", "numpy-cpu", "--benchmark-save=one")
     assert result.returncode == 0, result.stdout
     command = [str(Path(sys.executable).parent / "pytest-benchmark"), "--storage", str(tmp_path)]
     listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
@@ -87,40 +85,124 @@ def test_selection_happens_before_anything_starts(bench: Bench, tmp_path: Path) 
     """``-k`` leaves out a case that would hang for ever."""
     result = bench("-k", "numpy-cpu", "--benchmark-save=one", plugins=True)
     assert result.returncode == 0
-    assert [each["param"] for each in saved(tmp_path)["benchmarks"]] == ["numpy-cpu"]
+    assert list(records(tmp_path)) == ["numpy-cpu"]
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("read", "text", "complaint"),
+    [
+        (options.count, "0", "'0' is not a whole number of 1 or more"),
+        (options.count, "-3", "'-3' is not a whole number of 1 or more"),
+        (options.count, "two", "'two' is not a whole number of 1 or more"),
+        (options.count, "1.5", "'1.5' is not a whole number of 1 or more"),
+        (options.number, "-1", "'-1' is not a whole number of 0 or more"),
+        (options.positive, "0", "'0' is not a positive number"),
+        (options.positive, "nan", "'nan' is not a positive number"),
+        (options.interpreter, "tensorflow=/usr/bin/python3", "names no implementation; write name=path with one of: "),
+        (options.interpreter, "torch=/nowhere/python", "/nowhere/python is not executable"),
+        (options.interpreter, "torch=/", "/ is not executable"),
+        (options.interpreter, "torch=", "the empty path is not executable"),
+    ],
+)
+def test_an_option_says_what_it_accepts(read: Callable[[str], object], text: str, complaint: str) -> None:
+    """Each type of option refuses what it cannot be."""
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(complaint)):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"threads": 100_000}, "lower --threads"),
+        ({"seed": -1}, "seed is -1; it must be 0 or more"),
+        ({"workload": "depth=3"}, "no workload field in 'depth=3'; write field=value with one of: model, hidden"),
+        ({"workload": "activation=cosine"}, "choose one of: tanh"),
+        ({"workload": "hidden=many"}, "hidden is 'many'; it must be a whole number"),
+        ({"workload": "batch_size=5000"}, "batch_size is 5000; the training set has 1000 images"),
+        ({"data": Path("/nowhere")}, "/nowhere does not exist"),
+        ({"against": "nowhere"}, "there is no revision 'nowhere' here"),
+        ({"iterations": -5}, "iterations is -5; it must be 1 or more"),
+        ({"launches": 0}, "launches is 0; it must be 1 or more"),
+        ({"until_width": -3.0}, "until_width is -3.0; it must be a positive number"),
+        ({"against": "HEAD", "until_width": 0.02}, "leave --until-width out"),
+        ({"protocol": Scaling(), "against": "HEAD"}, "--against compares one workload"),
+        ({"protocol": Epochs(), "against": "HEAD"}, "--against compares short rounds"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_starts(
+    settings: dict[str, Any], complaint: str, small_mnist: Path
+) -> None:
+    """The message says what would be right."""
+    with pytest.raises(SettingsError, match=re.escape(complaint)):
+        Measurement(["numpy-cpu"], Settings(**({"data": small_mnist} | settings)))
+
+
+def test_there_has_to_be_something_to_resume(small_mnist: Path) -> None:
+    """The message names the folder that was searched."""
+    with pytest.raises(SettingsError, match="/nowhere has no unfinished campaign"):
+        measure(["numpy-cpu"], Settings(data=small_mnist, journal=Path("/nowhere"), resume=True))
+
+
+@pytest.mark.parametrize("given", [["--benchmark-skip"], ["--setup-plan"]])
+def test_what_would_not_be_saved_is_not_measured(bench: Bench, given: list[str]) -> None:
+    """The session ends without a campaign."""
+    assert "the float64 reference" not in bench("-k", "numpy-cpu", *given).stdout
+
+
+def test_after_an_error_of_collection_nothing_is_measured(bench: Bench, tmp_path: Path) -> None:
+    """Pytest would not run a single test, so that nothing would be saved."""
+    (tmp_path / "test_broken.py").write_text("import a_module_that_is_not_there\n")
+    result = bench(str(tmp_path / "test_broken.py"))
+    assert result.returncode == pytest.ExitCode.INTERRUPTED
+    assert "the float64 reference" not in result.stdout
+
+
+def test_cases_are_named_in_a_list(small_mnist: Path) -> None:
+    """A text would be taken letter by letter; the same case twice is one case."""
+    with pytest.raises(SettingsError, match=r"name the cases in a list, such as \['numpy-cpu'\]"):
+        Measurement("numpy-cpu", Settings(data=small_mnist))
+    twice = Measurement(["numpy-cpu", "numpy-cpu"], Settings(data=small_mnist))
+    assert [entry.label for entry in twice.parts[0].entries][:2] == ["numpy-cpu", "numpy-cpu again"]
+
+
+def test_a_case_that_does_not_exist_is_refused(small_mnist: Path) -> None:
+    """The message lists those that do."""
+    with pytest.raises(SettingsError, match="there is no case tensorflow-cpu; choose from: numpy-cpu, "):
+        Measurement(["tensorflow-cpu"], Settings(data=small_mnist))
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
     [
         (["--iterations", "0"], "'0' is not a whole number of 1 or more"),
-        (["--rounds", "-3"], "'-3' is not a whole number of 1 or more"),
-        (["--threads", "two"], "'two' is not a whole number of 1 or more"),
-        (["--launches", "1.5"], "'1.5' is not a whole number of 1 or more"),
-        (["--timeout", "0"], "'0' is not a positive number"),
-        (["--threads", "100000"], "lower --threads"),
-        (["--seed", "-1"], "seed is -1; it must be 0 or more"),
-        (["--workload", "depth=3"], "no workload field in 'depth=3'; write field=value with one of: model, hidden"),
-        (["--workload", "activation=cosine"], "choose one of: tanh"),
-        (["--workload", "batch_size=5000"], "batch_size is 5000; the training set has 1000 images"),
-        (["--data", "/nowhere"], "/nowhere"),
-        (["--python", "tensorflow=/usr/bin/python3"], "names no implementation"),
-        (["--python", "torch=/nowhere/python"], "/nowhere/python is no interpreter"),
-        (["--benchmark-save=x", "--benchmark-storage", "/proc/none"], "give another with --benchmark-storage"),
+        (["--workload", "depth=3"], "no workload field in 'depth=3'"),
+        (["--benchmark-save=x", "--benchmark-storage", "/proc/none"], "choose another with --benchmark-storage"),
+        (["bench/test_scaling.py"], "test_iterations, test_scaling measure by different protocols; run one at a time"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_refused_at_once(bench: Bench, options: list[str], complaint: str) -> None:
-    """The message says what to do, the exit code is pytest's for wrong usage, and nothing was started."""
-    result = bench(*options)
+def test_bad_input_is_refused_at_once(bench: Bench, given: list[str], complaint: str) -> None:
+    """The exit code is pytest's for wrong usage, there is no traceback, and nothing was started."""
+    result = bench(*given)
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
     assert complaint in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
 
+def test_a_bug_is_not_shown_as_a_wrong_option(bench: Bench, tmp_path: Path) -> None:
+    """An error in our own code, planted by a plugin, ends with pytest's code for it and with its traceback."""
+    (tmp_path / "planted.py").write_text(
+        "import samenet.measurement\n\ndef broken(*_):\n    raise ValueError('planted')\n\n"
+        "samenet.measurement.prepare = broken\n"
+    )
+    result = bench("-p", "planted", "-k", "numpy-cpu", PYTHONPATH=str(tmp_path))
+    assert result.returncode == pytest.ExitCode.INTERNAL_ERROR
+    assert "ValueError: planted" in result.stdout + result.stderr
+
+
 def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp_path: Path) -> None:
     """Crash, hang, import error, NaN, wrong arithmetic, missing interpreter: each has its reason and no figure."""
-    result = bench(
+    result = bench.quiet(
         *(
             "-k",
             "numpy-cpu or crashing or hanging or unimport or talkative or diverging or forgetful or slack or absent",
@@ -139,9 +221,9 @@ def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp
     assert "the loss of step 0 is nan" in reasons["diverging-cpu"]
     assert reasons["forgetful-cpu"].startswith("unverified: forgetful-cpu is not within the tolerance of the float64")
     assert "b1 is off by 1 " in reasons["forgetful-cpu"]
-    assert re.fullmatch(r"unverified: it runs at \d+ % of its matrix products' own speed", reasons["slacking-cpu"])
+    assert re.fullmatch(r"unverified: it is faster than its own matrix products \(\d+ %\)", reasons["slacking-cpu"])
     assert reasons["absent-cpu"] == "skipped: no interpreter for absent; run: tox run -e absent"
-    assert all("seconds" not in each for each in run["samenet"]["cases_without_number"])
+    assert all(each["seconds"] is None for each in run["samenet"]["cases_without_number"])
     crashed = next(each for each in run["samenet"]["cases_without_number"] if each["case"] == "crashing-cpu")
     assert len(crashed["rounds"]) == 2  # what was measured before the crash is in the record
     table = result.stdout[result.stdout.index("book, Theano, GPU") :]
@@ -169,19 +251,31 @@ def test_interruption_keeps_what_was_measured_and_leaves_no_worker(small_mnist: 
     children = psutil.Process(run.pid).children(recursive=True)
     assert len(children) >= 3  # two cases, one of them twice, and the bound
     run.sendintr()
-    run.expect("interrupted: the rounds measured until then were kept")
+    run.expect("interrupted: the rounds measured until then were kept; rerun with --resume to complete them")
     run.expect(pexpect.EOF)
     run.close()
     assert run.exitstatus == pytest.ExitCode.INTERRUPTED
-    benchmarks = saved(tmp_path)["benchmarks"]
-    assert [each["param"] for each in benchmarks] == ["numpy-cpu", "jax-cpu"]
-    assert all(each["stats"]["rounds"] >= 2 for each in benchmarks)
+    kept = records(tmp_path)
+    assert set(kept) == {"numpy-cpu", "jax-cpu"}
+    assert all({each["turn"] for each in case["rounds"]} >= {0, 1} for case in kept.values())
+    assert all(case["error_rates"] for case in kept.values())
     assert not any(child.is_running() for child in children)
+    assert len(list((tmp_path / "journal").iterdir())) == 1  # --resume completes it
 
 
 def test_a_second_campaign_is_refused(bench: Bench, small_mnist: Path) -> None:
     """Two campaigns side by side would measure each other."""
     with only_campaign():
         result = bench("-k", "numpy-cpu")
-    assert result.returncode != 0
-    assert "another campaign is measuring on this machine; wait for its end" in result.stdout + result.stderr
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    sentence = "another campaign is measuring on this machine; wait for its end"
+    assert (result.stdout + result.stderr).count(sentence) == 1
+
+
+@pytest.mark.parametrize("given", [["-n", "2"], ["--dist", "load", "--tx", "popen"]])
+def test_a_session_that_is_split_over_processes_is_refused(bench: Bench, given: list[str]) -> None:
+    """Each process of pytest-xdist would run a campaign of its own."""
+    result = bench("-k", "numpy-cpu", *given)
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "leave -n and --dist out" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr

@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import pynvml
 import pytest
 
-from bench import gpu
-from bench.environments import find_interpreter
-from bench.machine import choose_cpus
-from bench.records import CaseRecord, GpuLoad, Round, State
-from bench.reference import Reference
-from bench.session import conclude
-from bench.workers import Worker
-from impls.registry import IMPLEMENTATIONS, Case, cases
+from impls.lanes import Case, Device
+from impls.registry import cases
 from impls.workload import Workload, initial_params
-from tests.conftest import ROOT, assert_agreement, make_split
+from samenet.environments import ROOT, find_interpreter
+from samenet.machine import gpu
+from samenet.machine.cpus import choose_cpus
+from samenet.records import Disturbance, GpuLoad, State
+from samenet.reference import Reference
+from samenet.workers import Worker
+from tests.support.data import make_split
+from tests.support.workers import assert_agreement, implementation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import Bench
+    from tests.support.command_line import Bench
 
-QUIET = {"megahertz": 1980.0, "celsius": 40.0, "watts": 300.0, "joules": 10.0, "slowdown": "", "others": 0}
+QUIET = GpuLoad(megahertz=1980.0, celsius=40.0, watts=300.0, joules=10.0)
 without_gpu = pytest.mark.skipif(bool(gpu.models()), reason="there is a GPU")
 with_gpu = pytest.mark.skipif(not gpu.models(), reason="no NVIDIA GPU is here")
 
-# The device's own clock beside the host's, over one run of torch that is a second long or so.
+# The device's own clock and the host's, over one run of torch that takes about a second.
 EVENTS = """
 import sys, time
 import numpy as np, torch
 from impls.interface import Batches
+from impls.lanes import Device
 from impls.torch_mlp import TorchTrainer
 from impls.workload import Workload, initial_params
 workload, rng = Workload(), np.random.default_rng(0)
 images = rng.random((6000, 784), dtype=np.float32)
 labels = rng.integers(0, 10, 6000).astype(np.int32)
-trainer = TorchTrainer(workload, Batches(images, labels, 600), "cuda")
+device = Device("cuda")
+trainer = TorchTrainer(workload, TorchTrainer.place(Batches(images, labels, 600), device), device)
 trainer.load(initial_params(workload))
 trainer.run(100)
 begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -52,12 +59,12 @@ print((time.perf_counter() - start) / (begin.elapsed_time(end) / 1000))
 
 @without_gpu
 def test_without_a_gpu_its_cases_are_skipped_and_say_so(bench: Bench) -> None:
-    """One sentence for all of them, one for Theano, whose reason is another, and the CPU's have their numbers."""
-    result = bench("-k", "numpy-cpu or [torch-cuda] or jax-scan-cuda or theano-cuda")
+    """One sentence for all of them, one for Theano, whose reason is another."""
+    result = bench("-k", "[torch-cuda] or jax-scan-cuda or theano-cuda")
     assert result.returncode == 0, result.stdout
     assert "torch-cuda, jax-scan-cuda are skipped: no NVIDIA GPU is here" in result.stdout
     assert "theano-cuda is skipped: unsupported: Theano's GPU code needs libgpuarray" in result.stdout
-    assert "1 passed, 3 skipped" in result.stdout
+    assert "3 skipped" in result.stdout
 
 
 def test_each_gpu_that_is_asked_for_has_cases_of_its_own(bench: Bench) -> None:
@@ -65,29 +72,25 @@ def test_each_gpu_that_is_asked_for_has_cases_of_its_own(bench: Bench) -> None:
     result = bench("--gpu", "0", "--gpu", "2", "-k", "jax-scan", "--collect-only", "-q")
     found = [line.partition("[")[2].rstrip("]") for line in result.stdout.splitlines() if "[" in line]
     assert found == ["jax-scan-cpu", "jax-scan-cuda", "jax-scan-cuda:2"]
-    assert gpu.index("cuda:2") == 2
-    assert gpu.index("cuda") == 0
-    assert gpu.index("cpu") is None
 
 
 @pytest.mark.parametrize("name", ["jax", "jax-scan", "pytensor-jax"])
-def test_a_second_device_trains_and_tells_what_its_data_cost(name: str, tmp_path: Path) -> None:
+def test_a_second_device_trains_and_reports_what_its_data_cost(name: str, tmp_path: Path) -> None:
     """XLA makes two devices of a CPU: the second one's data are copied, which takes time; the first one's lie there."""
-    implementation = next(each for each in IMPLEMENTATIONS if each.name == name)
-    python = find_interpreter(implementation, {}, ROOT)
-    told = {}
-    for device in "cpu", "cpu:1":
+    lane, transfers = implementation(name), []
+    for device in Device("cpu"), Device("cpu", 1):
         with Worker(
-            *(Case(implementation, device), python, ROOT),
+            *(Case(lane, device), find_interpreter(lane, {}, ROOT), ROOT),
             cpus=choose_cpus(None),
             folder=tmp_path,
             environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
         ) as worker:
             worker.load_framework()
             assert_agreement(worker, Workload(hidden=33, batch_size=50), rows=500)
-            told[device] = worker.transfer_seconds
-    assert told["cpu"] is None
-    assert told["cpu:1"]
+            transfers.append(worker.transfer_seconds)
+    on_first, on_second = transfers
+    assert on_first is None
+    assert on_second
 
 
 def test_a_lane_for_gpus_only_has_no_case_on_the_cpu() -> None:
@@ -100,28 +103,136 @@ def test_a_lane_for_gpus_only_has_no_case_on_the_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("load", "disturbance"),
     [
-        ({}, ""),
-        ({"slowdown": "heat"}, "throttled by heat"),
-        ({"others": 2}, "other processes were on its GPU: 2"),
+        (QUIET, None),
+        (GpuLoad(), None),
+        (replace(QUIET, slowdown="heat"), Disturbance(State.THROTTLED, "throttled by heat")),
+        (replace(QUIET, others=2), Disturbance(State.CONTENDED, "other processes were on its GPU: 2")),
     ],
 )
-def test_a_round_counts_only_on_a_gpu_of_its_own_at_full_clock(change: dict[str, object], reason: str) -> None:
-    """A lowered clock or another process is a disturbance; its words are those of the states."""
-    assert GpuLoad(**(QUIET | change)).disturbance == reason  # type: ignore[arg-type]
+def test_a_round_counts_only_on_a_gpu_of_its_own_at_full_clock(load: GpuLoad, disturbance: Disturbance | None) -> None:
+    """A lowered clock or another process is a disturbance; what is unknown is none."""
+    assert load.disturbance == disturbance
+
+
+class FakeError(Exception):
+    """What the fake NVML raises."""
+
+
+class FakeNvml:
+    """A driver with two GPUs that answers what ``answers`` has, by the names of NVML's functions."""
+
+    NVMLError = FakeError
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+
+    def __init__(self, **answers: object) -> None:
+        """Answer ``answers``."""
+        self.answers: dict[str, Any] = {"Init": None, "DeviceGetCount": 2, "DeviceGetHandleByIndex": "a handle"}
+        self.answers |= answers
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the function, or the bit, that is called ``name``."""
+        if name.startswith("nvmlClocksEventReason"):
+            return getattr(pynvml, name)
+
+        def answer(*_: object) -> Any:
+            try:
+                return self.answers[name.removeprefix("nvml")]
+            except KeyError:
+                raise FakeError(name) from None
+
+        return answer
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
+    """Replace NVML by a fake with two GPUs that answers nothing else."""
+    fake = FakeNvml()
+    monkeypatch.setattr(gpu, "pynvml", fake)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpu.unavailable.cache_clear()
+    yield fake
+    gpu.unavailable.cache_clear()
+
+
+def test_a_gpu_that_answers_nothing_is_unknown_and_no_error(nvml: FakeNvml) -> None:
+    """A virtual GPU has few counters: the others are None, and never 0."""
+    assert gpu.models() == ["unknown", "unknown"]
+    assert gpu.driver() is None
+    assert gpu.megahertz(1) is None
+    assert gpu.peak(1, "float32") is None
+    assert gpu.GpuWatch(1, workers=1).stop() == GpuLoad()
+    work: list[None] = []
+    gpu.warm_up(1, lambda: work.append(None))
+    assert len(work) == 1
+
+
+def test_a_gpu_that_answers_is_read_in_our_units(nvml: FakeNvml) -> None:
+    """Millijoules and milliwatts become J and W; a slowdown at the start counts, and so do foreign processes."""
+    nvml.answers |= {
+        "DeviceGetClockInfo": 1980,
+        "DeviceGetTemperature": 40,
+        "DeviceGetPowerUsage": 300_500,
+        "DeviceGetTotalEnergyConsumption": 1_000,
+        "DeviceGetCurrentClocksEventReasons": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
+        "DeviceGetComputeRunningProcesses": ["ours", "another"],
+    }
+    watch = gpu.GpuWatch(0, workers=1)
+    nvml.answers |= {"DeviceGetTotalEnergyConsumption": 3_500, "DeviceGetCurrentClocksEventReasons": 0}
+    expected = GpuLoad(megahertz=1980, celsius=40, watts=300.5, joules=2.5, slowdown="heat", others=1)
+    assert watch.stop() == expected
+    nvml.answers["DeviceGetTotalEnergyConsumption"] = 5  # the driver was loaded again
+    assert watch.stop().joules is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "number", "reason"),
+    [
+        (None, 1, ""),
+        (None, 2, "no NVIDIA GPU 2 is here: the driver shows 2"),
+        ("1", 0, ""),
+        ("0,nonsense,1", 1, "no NVIDIA GPU 1 is here: the driver shows 1"),
+        ("", 0, "no NVIDIA GPU is here"),
+    ],
+)
+def test_a_missing_gpu_has_its_reason(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch, chosen: str | None, number: int, reason: str
+) -> None:
+    """As CUDA counts them, which stops at the first that is missing."""
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert gpu.missing(number) == reason
+
+
+WITHOUT_NVML = """
+import sys
+sys.modules["pynvml"] = None
+import samenet
+from samenet.machine import gpu
+from samenet.machine.description import describe
+assert describe((0,)).gpu_driver is None
+assert gpu.models() == []
+print(gpu.missing(0))
+"""
+
+
+def test_without_nvidia_ml_py_there_is_no_gpu_and_the_reason_says_so() -> None:
+    """The machine can be described, and a case on a GPU learns what to install."""
+    printed = subprocess.check_output([sys.executable, "-c", WITHOUT_NVML], cwd=ROOT, text=True)
+    assert printed.strip().endswith("nvidia-ml-py is not installed; run: pip install nvidia-ml-py")
 
 
 @with_gpu
 def test_the_host_and_the_device_agree_on_the_time() -> None:
     """Wall time around ``run`` and CUDA's events around it differ by less than 1 %."""
-    torch = next(each for each in IMPLEMENTATIONS if each.name == "torch")
+    torch = implementation("torch")
     python = find_interpreter(torch, {}, ROOT)
     ratio = float(subprocess.check_output([python, "-c", EVENTS], cwd=ROOT, text=True))
     assert 0.99 < ratio < 1.01
 
 
-TRITON = next(each for each in IMPLEMENTATIONS if each.name == "triton")
+TRITON = implementation("triton")
 
 # Both kernels for a GPU that need not be here: Hopper's compute capability is 9.0, a warp has 32 threads.
 COMPILE = """
@@ -155,7 +266,7 @@ def test_the_kernels_agree_with_the_reference_in_tritons_interpreter(workload: W
     split, initial = make_split(200, workload.inputs, workload.classes), initial_params(workload)
     reference, python = Reference(workload, split, initial), find_interpreter(TRITON, {}, ROOT)
     with Worker(
-        *(Case(TRITON, "cpu"), python, ROOT),
+        *(Case(TRITON, Device("cpu")), python, ROOT),
         cpus=choose_cpus(None),
         folder=tmp_path,
         environment={"TRITON_INTERPRET": "1"},
@@ -183,29 +294,14 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_here(precision: str) -> None:
 
 
 def test_the_least_time_of_a_step_follows_from_clocks_cores_and_bus() -> None:
-    """An H200's, by NVML's figures: 67 TFLOP/s and 4.9 TB/s; what NVML does not tell leaves no bound."""
-    told = {"cores": 16896, "core_megahertz": 1980, "memory_bits": 6144, "memory_megahertz": 3201}
-    plain, matrix = (gpu.peak_of(**told, units=units) for units in (1, 8))
+    """An H200's, by NVML's figures: 67 TFLOP/s and 4.9 TB/s; with an unknown there is no bound."""
+    h200 = {"cores": 16896, "core_megahertz": 1980, "memory_bits": 6144, "memory_megahertz": 3201}
+    plain, matrix = (gpu.peak_of(**h200, units=units) for units in (1, 8))
     assert plain
     assert matrix
     assert plain.flop_per_second == pytest.approx(67e12, rel=0.01)
     assert plain.bytes_per_second == pytest.approx(4.9e12, rel=0.01)
     assert plain.step_seconds(Workload()) == pytest.approx(0.9588e9 / 66.9e12, rel=0.001)
     assert matrix.step_seconds(Workload(hidden=1)) == pytest.approx(600 * 784 * 4 / 4.917e12, rel=0.001)
-    assert gpu.peak_of(**told | {"memory_bits": 0}, units=1) is None
-    assert gpu.peak("cpu", "float32") is None
-
-
-def test_a_case_faster_than_its_hardware_is_unverified() -> None:
-    """Half of the least time is no efficiency of 200 %; twice the least time is one of 50 %."""
-    around = {"protocol": "iterations", "step_flops": 1, "iterations": 1}
-
-    def on_gpu() -> CaseRecord:
-        rounds = [Round(launch, 0, 0, launch, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, "") for launch in range(5)]
-        return CaseRecord("torch-cuda", "torch", "cuda", rounds=rounds)
-
-    assert conclude(on_gpu(), None, 0.5, around)["efficiency"]["value"] == pytest.approx(0.5)
-    assert conclude(on_gpu(), None, None, around)["efficiency"] is None
-    impossible = conclude(on_gpu(), None, 2.0, around)
-    assert impossible["state"] == State.UNVERIFIED
-    assert "200 %" in impossible["reason"]
+    assert gpu.peak_of(**h200, units=None) is None
+    assert gpu.peak_of(**h200 | {"memory_bits": None}, units=1) is None

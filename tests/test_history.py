@@ -12,8 +12,9 @@ import pytest
 
 from impls.workload import Workload
 from reports.__main__ import main
-from reports.changes import ATOM, breaks
-from tests.saved_runs import failed, record, run, save
+from reports.changes import breaks
+from reports.feed import ATOM
+from tests.support.saved_runs import failed, record, run, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ def changes(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_a_change_is_told_with_its_commits_and_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_comes_with_its_commits_and_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A slower case and one that learns less are regressions, in the table, the files and the feed."""
     save_history(tmp_path)
     assert history(tmp_path) == 0
@@ -108,7 +109,7 @@ def test_a_change_is_told_with_its_commits_and_versions(tmp_path: Path, capsys: 
 
 
 def test_the_page_has_the_changes_too(tmp_path: Path) -> None:
-    """And the feed lies beside it."""
+    """And the feed is next to it."""
     save_history(tmp_path)
     assert main(["build", "--storage", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     page = (tmp_path / "out/report.html").read_text()
@@ -131,6 +132,20 @@ def test_different_conditions_are_no_change(tmp_path: Path, capsys: pytest.Captu
     assert history(tmp_path, "--format", "markdown") == 0
     assert "No change was found." in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_dates_are_in_utc_and_a_missing_repository_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first run after the change was saved at 02:30 in Tokyo; nothing is known of either commit."""
+    for number in range(12):
+        content = run(record("numpy", 2 + (number > 5)), hours=number, commit="unversioned")
+        if number == 6:
+            content["datetime"] = "2026-01-01T15:30:00+09:00"
+        save(tmp_path, f"{number:02}", content)
+    assert history(tmp_path, "--format", "markdown") == 0
+    text = capsys.readouterr().out
+    assert "2026-01-01 06:30 UTC" in text
+    assert "| no commit |" in " ".join(text.split())
+    assert "unversion" not in text
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.machine import choose_cpus
-from bench.workers import Worker
 from impls.workload import Workload, initial_params
-from tests.conftest import CASES, ROOT, interpreter_for, make_split
+from samenet.environments import ROOT
+from samenet.machine.cpus import choose_cpus
+from samenet.workers import Worker
+from tests.support.data import make_split
+from tests.support.workers import CASES, interpreter_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.data import Split
-    from impls.registry import Case
+    from impls.lanes import Case
+    from samenet.data import Split
 
 LIMIT = 1.5
 LATER = {"torch-compile": "torch._inductor.compile_fx"}  # what the framework itself imports at the first step

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bench.environments import find_interpreter
-from bench.machine import choose_cpus
-from bench.reference import Exact, Reference, Rounded, error_rate, train
-from bench.workers import Worker
-from impls.registry import BOUNDS, Case
+from impls.lanes import Case, Device
+from impls.registry import bounds
 from impls.workload import CHOICES, Workload, initial_params
-from tests.conftest import CASES, ROOT, assert_agreement, make_split
+from samenet.environments import ROOT, find_interpreter
+from samenet.machine.cpus import choose_cpus
+from samenet.reference import Exact, Reference, Rounded, error_rate, train
+from samenet.workers import Worker
+from tests.support.data import make_split
+from tests.support.workers import CASES, assert_agreement
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from impls.interface import Float32, Params
-    from impls.registry import Implementation
+    from impls.lanes import Implementation
 
 WORKLOADS = [
     Workload(),
@@ -160,13 +162,13 @@ def test_error_rate_counts_wrong_predictions() -> None:
     assert error_rate(Workload(hidden=2), params, split) == pytest.approx(100 * np.mean(split.labels != 0))
 
 
-@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.name)
+@pytest.mark.parametrize("bound", bounds(), ids=lambda bound: bound.name)
 def test_the_bound_does_all_five_products(bound: Implementation, tmp_path: Path) -> None:
     """The two weight-shaped products, which the three others feed, are those of a linear network in float64."""
     workload = Workload(hidden=33, batch_size=50)
     split, initial = make_split(125), initial_params(workload)
     python = find_interpreter(bound, {}, ROOT)
-    with Worker(Case(bound, "cpu"), python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
+    with Worker(Case(bound, Device("cpu")), python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
         worker.load_framework()
         worker.build(workload, split, initial)
         worker.run(4)  # two minibatches: the last step sees the second one again

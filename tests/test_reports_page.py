@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from its file: what it shows, what it asks for, who can use it."""
+"""The page in a real browser, opened from its file: what it shows, what it requests, and whether it is accessible."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from selenium.webdriver.common.by import By
 
 from impls.workload import Workload
 from reports.__main__ import main
-from tests.saved_runs import failed, record, run, save
-from tests.test_reports import EVIL
+from tests.support.saved_runs import EVIL, failed, record, run, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +62,7 @@ def show(browser: webdriver.Chrome, mode: str) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def test_the_page_asks_for_nothing_and_complains_of_nothing(browser: webdriver.Chrome) -> None:
+def test_the_page_requests_nothing_and_reports_no_error(browser: webdriver.Chrome) -> None:
     """No request but for the file itself, no console message, no picture that does not show, no foreign script."""
     events = [json.loads(each["message"])["message"] for each in browser.get_log("performance")]
     sent = [each["params"] for each in events if each["method"] == "Network.requestWillBeSent"]
@@ -79,7 +78,7 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(browser: webdriver.C
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_everybody_can_use_it(browser: webdriver.Chrome, mode: str) -> None:
+def test_the_page_is_accessible(browser: webdriver.Chrome, mode: str) -> None:
     """Axe finds nothing serious in light, dark or narrow; the page itself never scrolls sideways."""
     show(browser, mode)
     found = Axe().run(browser)["violations"]
@@ -96,7 +95,7 @@ def column(browser: webdriver.Chrome, number: int, body: str = "tbody:not(.pinne
 
 
 def test_a_table_is_sorted_by_a_button(browser: webdriver.Chrome) -> None:
-    """Figures by value, both ways, a case without one last; the book stays on top; assistive technology is told."""
+    """Figures by value, both ways, a case without one last; the book stays first; assistive technology is informed."""
     show(browser, "light")
     browser.execute_script("document.querySelector('table.comparison').id = 'sorted'")
     book = column(browser, 1, "tbody.pinned")
@@ -115,7 +114,7 @@ def test_a_table_is_sorted_by_a_button(browser: webdriver.Chrome) -> None:
 
 
 def test_every_column_of_figures_leads_to_its_definition(browser: webdriver.Chrome) -> None:
-    """No figure without a meaning, and no link into nothing."""
+    """Every figure has a definition, and every link a target."""
     assert not browser.find_elements(By.CSS_SELECTOR, "thead th.figure .head:not(:has(a))")
     links = browser.find_elements(By.CSS_SELECTOR, "a[href^='#']")
     ids = {each.get_attribute("id") for each in browser.find_elements(By.CSS_SELECTOR, "[id]")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import Bench
+    from tests.support.command_line import Bench
 
 
 def test_each_size_is_a_campaign_and_the_file_adds_them_up(bench: Bench, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from reports.stats import median, paired_ratio
+from samenet.stats import median, paired_ratio
 
 
 def rounds(values: np.ndarray) -> dict[tuple[int, int], float]:
@@ -40,7 +40,7 @@ def test_drift_cancels_in_pairs() -> None:
     drift = np.linspace(1, 2, 12).reshape(3, 4)
     ratio = paired_ratio(rounds(3 * drift), rounds(2 * drift))
     assert ratio is not None
-    assert ratio == pytest.approx((1.5, 1.5, 1.5))
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1.5, 1.5, 1.5))
 
 
 def test_only_rounds_with_a_partner_are_compared() -> None:

@@ -14,18 +14,21 @@ import numpy as np
 import psutil
 import pytest
 
-from bench.environments import find_interpreter
-from bench.workers import Worker, WorkerError
-from impls.registry import IMPLEMENTATIONS, Case
+from impls.lanes import Case, Device
+from impls.registry import implementations
 from impls.worker import pack, unpack
 from impls.workload import Workload, initial_params
-from tests.conftest import ROOT, make_split
+from samenet.environments import ROOT, find_interpreter
+from samenet.errors import WorkerError
+from samenet.workers import Worker, packages
+from tests.support.data import make_split
+from tests.support.workers import CASES, interpreter_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WORKLOAD = Workload(hidden=20, batch_size=100)
-NUMPY = Case(IMPLEMENTATIONS[0], "cpu")
+NUMPY = Case(implementations()[0], Device("cpu"))
 
 
 def start(tmp_path: Path, **options: Any) -> Worker:
@@ -90,6 +93,34 @@ def test_an_interpreter_that_does_not_start_names_the_option(tmp_path: Path) -> 
         Worker(NUMPY, Path("/bin/false"), ROOT, cpus=(0,), folder=tmp_path)
 
 
+def odd_folder(tmp_path: Path) -> Path:
+    """Make a folder whose name has everything that option strings split at."""
+    folder = tmp_path / "sp ace, ü's #1"
+    folder.mkdir()
+    return folder
+
+
+def test_theano_runs_from_any_folder(tmp_path: Path) -> None:
+    """Spaces, commas and quotes in the paths of its environment and of its caches do no harm."""
+    theano = next(case for case in CASES if case.id == "theano-cpu")
+    folder, python = odd_folder(tmp_path), interpreter_for(theano)
+    (folder / "environment").symlink_to(python.parent.parent)
+    python = folder / "environment" / "bin" / "python"
+    with Worker(theano, python, ROOT, cpus=(0,), folder=folder, environment={"TMPDIR": str(folder)}) as worker:
+        worker.load_framework()
+        worker.build(WORKLOAD, make_split(500), initial_params(WORKLOAD))
+        assert worker.run(3).losses.shape == (3,)
+
+
+def test_a_folder_in_which_torch_cannot_compile_is_named(tmp_path: Path) -> None:
+    """Its compiler does not quote paths; the reason says so before it is tried."""
+    compiled = next(case for case in CASES if case.id == "torch-compile-cpu")
+    with Worker(compiled, interpreter_for(compiled), ROOT, cpus=(0,), folder=odd_folder(tmp_path)) as worker:
+        worker.load_framework()
+        with pytest.raises(WorkerError, match=r"torch cannot compile below a path with spaces .*#1.*; set TMPDIR"):
+            worker.build(WORKLOAD, make_split(500), initial_params(WORKLOAD))
+
+
 def test_a_paused_worker_takes_no_cpu_and_goes_on_afterwards(ready: Worker) -> None:
     """While it is paused not one tick is added; then it answers."""
     ready.pause()
@@ -134,3 +165,10 @@ def test_threads_and_cpus_are_set_before_the_framework_is_loaded(worker: Worker)
         assert os.sched_getaffinity(int(thread.name)) == cpus
     pools = worker.thread_pools()
     assert all(pool["num_threads"] == len(cpus) for pool in pools), pools
+
+
+def test_a_worker_can_import_nothing_of_the_harness(ready: Worker) -> None:
+    """Where samenet is installed, its folder has the packages of another interpreter."""
+    place = packages(ROOT, ready._log.parent)
+    assert [path.name for path in place.iterdir()] == ["impls"]
+    assert (place / "impls" / "worker.py").samefile(ROOT / "impls" / "worker.py")

@@ -1,4 +1,4 @@
-"""The workflow of GitHub Actions: its shell steps, run in a real repository, and what it may do."""
+"""The workflows of GitHub Actions: what they may do, and the shell steps of one of them, run in a real repository."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT
-from tests.test_against import IDENTITY, NUMPY, STEP, Repository
+from samenet.environments import ROOT
+from tests.support.repository import IDENTITY, NUMPY, STEP, Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/benchmarks.yml").read_text(encoding="utf-8"))
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
 SHORT = "-k numpy-cpu -p no:cacheprovider --iterations 20 --launches 3 --workload hidden=50,batch_size=100"
 GH = """#!/bin/sh
 echo "$@" > called; cat results/comment.md >> called
 """
 
 
-def steps() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each step of each job."""
-    for name, job in WORKFLOW["jobs"].items():
-        for step in job["steps"]:
-            yield name, step
+def steps(workflow: str) -> Iterator[dict[str, Any]]:
+    """Yield every step of every job."""
+    for job in WORKFLOWS[workflow]["jobs"].values():
+        yield from job["steps"]
 
 
 def shell(name: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the step called ``name`` in ``folder`` as a runner of GitHub's would."""
-    (script,) = [step["run"] for _, step in steps() if step.get("name") == name]
+    """Run the step of the benchmarks called ``name`` in ``folder`` as a runner of GitHub's would."""
+    (script,) = [step["run"] for step in steps("benchmarks") if step.get("name") == name]
     settings = {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))} | os.environ | IDENTITY
     settings["PATH"] = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), settings["PATH"]])
     command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script]
@@ -56,7 +55,7 @@ def checkout(tmp_path: Path, small_mnist: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_pull_request_is_compared_with_its_merge_base(checkout: Repository) -> None:
-    """Main has gone on since: what is measured beside is where the branches part; and the comment is posted."""
+    """A later commit on main is not what it is measured against; the verdicts are posted as a comment."""
     folder = checkout.folder
     base = checkout.git("rev-parse", "HEAD").strip()
     checkout.edit("README.md", "# samenet", "# samenet, later")
@@ -91,24 +90,42 @@ def test_runs_of_main_become_the_history(checkout: Repository, tmp_path: Path) -
         checkout.git("switch", "--quiet", "--force-create", "work", "origin/main")
         measured = shell("Measure", checkout.folder, GITHUB_SHA=commit)
         assert measured.returncode == 0, measured.stdout + measured.stderr
-        kept = shell("Keep the run", checkout.folder, GITHUB_SHA=commit)
-        assert kept.returncode == 0, kept.stderr
+        stored = shell("Store the run", checkout.folder, GITHUB_SHA=commit)
+        assert stored.returncode == 0, stored.stderr
         checkout.git("switch", "--quiet", "work")
         checkout.git("branch", "--quiet", "--delete", "--force", "benchmarks")
         checkout.git("clean", "--quiet", "--force", "-d", "results")
     checkout.git("clone", "--quiet", "--branch", "benchmarks", str(tmp_path / "remote"), str(tmp_path / "history"))
     command = [sys.executable, "-m", "reports", "compare", "a" * 40, "b" * 40, "--storage", str(tmp_path / "history")]
+    command += ["--allow-empty"]  # two runs are too few to know how runs differ
     compared = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert compared.returncode == 0, compared.stderr
     assert "numpy-cpu   inconclusive" in compared.stdout
 
 
-def test_actions_are_pinned_and_rights_are_least() -> None:
-    """Every action is a commit; nothing may be written by default, nor by the job that runs a pull request's code."""
-    assert WORKFLOW["permissions"] == {}
-    assert WORKFLOW["jobs"]["measure"]["permissions"] == {"contents": "read"}
-    for name, step in steps():
+@pytest.mark.parametrize("workflow", sorted(WORKFLOWS))
+def test_actions_are_pinned_and_no_text_becomes_code(workflow: str) -> None:
+    """Every action is a commit; a script gets titles and branch names in variables only."""
+    for step in steps(workflow):
         if "uses" in step:
             assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
         else:
-            assert "${{" not in step["run"], f"{name} puts somebody's text into a script; hand it over in env"
+            assert "${{" not in step["run"], f"pass it in env: {step['run']}"
+
+
+@pytest.mark.parametrize("workflow", sorted(WORKFLOWS))
+def test_code_of_a_pull_request_cannot_write(workflow: str) -> None:
+    """By default nothing is permitted; a job that checks out and runs the code may only read."""
+    assert WORKFLOWS[workflow]["permissions"] == {}
+    assert "pull_request_target" not in WORKFLOWS[workflow][True]  # YAML reads the key "on" as true
+    for job in WORKFLOWS[workflow]["jobs"].values():
+        if any("tox" in step.get("run", "") for step in job["steps"]):
+            assert job["permissions"] == {"contents": "read"}
+            assert job["steps"][0]["with"]["persist-credentials"] is False
+
+
+def test_a_pull_request_gets_the_checks_of_ci_run() -> None:
+    """The workflow runs the same commands as ``.ci/run``, which then measures."""
+    scripts = " ".join(step.get("run", "") for step in steps("tests"))
+    local = (ROOT / ".ci/run").read_text()
+    assert all(command in scripts and command in local for command in ("tox run -m tests", "tox run -e lint,types"))

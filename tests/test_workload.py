@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from impls.workload import Workload, WorkloadError, initial_params, parse_overrides
+from impls.workload import Workload, WorkloadError, initial_params
+from samenet.overrides import parse_overrides
 
 
 def test_every_field_changes_the_fingerprint() -> None:
@@ -38,7 +39,7 @@ def test_overrides_change_the_named_fields_only() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("hiden=100", "write field=value with one of: model"),
+        ("hiddn=100", "write field=value with one of: model"),
         ("hidden", "no workload field in 'hidden'"),
         ("hidden=many", "it must be a whole number"),
         ("hidden=1.5", "it must be a whole number"),

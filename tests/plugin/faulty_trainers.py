@@ -16,11 +16,12 @@ from impls.numpy_mlp import NumpyTrainer
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32
+    from impls.lanes import Device
     from impls.workload import Workload
 
 
 class _Sound(Trainer):
-    def __init__(self, workload: Workload, data: Batches, device: str) -> None:
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         self._inner = NumpyTrainer(workload, data, device)
         self._runs = 0
 

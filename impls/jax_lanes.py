@@ -1,0 +1,61 @@
+"""The lanes of jax: what they need, and what a reader must know of them."""
+
+from __future__ import annotations
+
+from impls.lanes import Implementation, Lane
+
+PACKAGES = (("jax", "jax"), ("jaxlib", "jaxlib"))
+CHUNK = 1024  # losses that one call of the compiled loop returns: a shape must not depend on the number of steps
+
+# What any code that XLA compiles has in common, whichever framework it comes from.
+XLA = {
+    "blas": "XLA: YNNPACK forward, Eigen for the gradients of the weights",
+    "threads": "XLA threads, limited by CPU affinity",
+    "fast_math": "XLA's default",
+    "donation": "no",
+    "accumulation": "float32",
+}
+XLA_ON_GPU = {"blas": "cuBLAS or XLA's own kernels, whichever XLA measured to be faster", "threads": "GPU threads"}
+PRECISIONS = {"cuda": ("tf32", "bfloat16")}  # XLA's code for CPUs computes in float32 whatever it is asked for
+STEP = "the step, by XLA, at the first step"
+
+PLAIN = XLA | {"compile": STEP, "loop": "Python", "loss": "log_softmax, fused by XLA"}
+
+IMPLEMENTATIONS = (
+    Implementation(
+        name="jax",
+        trainer="impls.jax_mlp:JaxTrainer",
+        environment="jax",
+        packages=PACKAGES,
+        devices=("cpu", "cuda"),
+        manifest=PLAIN,
+        manifest_on_gpu=XLA_ON_GPU,
+        precisions=PRECISIONS,
+    ),
+    Implementation(
+        name="jax-scan",
+        trainer="impls.jax_scan_mlp:JaxScanTrainer",
+        environment="jax",
+        packages=PACKAGES,
+        devices=("cpu", "cuda"),
+        lane=Lane.TUNED,
+        manifest=PLAIN
+        | {
+            "compile": "the whole loop, by XLA, at the first step",
+            "donation": "weights donated",
+            "loop": f"compiled, up to {CHUNK:,} steps a call",
+        },
+        manifest_on_gpu=XLA_ON_GPU,
+        precisions=PRECISIONS,
+    ),
+)
+
+BOUNDS = (
+    Implementation(
+        name="jax-matmul",
+        trainer="impls.jax_matmul:JaxMatmul",
+        environment="jax",
+        packages=PACKAGES,
+        manifest={"blas": PLAIN["blas"]},
+    ),
+)

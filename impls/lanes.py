@@ -1,0 +1,149 @@
+"""The types that describe a lane: how the workload is trained, on which device, and what its speed depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from impls.workload import Workload
+
+# The keys of every manifest, each with the question that its value answers.
+MANIFEST = {
+    "blas": "which library computes the matrix products",
+    "threads": "which threads share the work",
+    "compile": "what is compiled, by what, and when",
+    "fast_math": "whether arithmetic may be reordered or approximated",
+    "donation": "whether the new weights reuse the memory of the old ones",
+    "loop": "what runs the loop over the steps",
+    "loss": "how softmax and cross-entropy are computed",
+    "accumulation": "in which precision sums are computed",
+}
+UNKNOWN = "unknown"
+
+
+class Lane(StrEnum):
+    """Whose code a lane is: what the framework's documentation teaches, or what its experts would write."""
+
+    PLAIN = "plain"
+    TUNED = "tuned"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a case runs; ``kind`` is ``cpu`` or ``cuda``, ``index`` counts the devices of that kind."""
+
+    kind: str
+    index: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the device that ``text`` names, such as ``cpu`` or ``cuda:1``.
+
+        Raises:
+            ValueError: ``text`` is not of that form.
+        """
+        kind, colon, index = text.partition(":")
+        if not kind or (colon and not (index.isascii() and index.isdigit())):
+            raise ValueError(f"{text!r} is not a device; write a kind or kind:number, such as cpu or cuda:1")
+        return cls(kind, int(index or 0))
+
+    def __str__(self) -> str:
+        """Return the text that ``parse`` reads; the first device of a kind has no number."""
+        return f"{self.kind}:{self.index}" if self.index else self.kind
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is anything but a CPU."""
+        return self.kind != "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Implementation:
+    """One way to train the workload.
+
+    Another package adds its own as an entry point of the group ``samenet.implementations``. The entry point names an
+    ``Implementation``, and the module that holds it must not import the framework.
+
+    Attributes:
+        name: the first part of its cases' ids.
+        trainer: ``module:class`` of its ``Trainer``.
+        environment: the tox environment that runs it.
+        packages: what must be importable there, as (import name, distribution name); besides numpy and the standard
+            library, the trainer's module may import these packages only.
+        devices: the kinds of device that it has cases for.
+        prerequisites: what a machine must have before tox can create the environment.
+        lane: plain or tuned.
+        manifest: what a reader must know before comparing its speed with another's, by the keys of ``MANIFEST``; a
+            key that is left out reads "unknown".
+        manifest_on_gpu: the values of the manifest that differ on a GPU.
+        precisions: the precisions besides float32 that its matrix products support, by kind of device.
+        requires_fields: the values that fields of the workload must have, where it does not support all of them.
+        unavailable: why it cannot run on a kind of device on which a reader would look for it.
+
+    Raises:
+        ValueError: a manifest has a key that is not in ``MANIFEST``, or there is no such lane.
+    """
+
+    name: str
+    trainer: str
+    environment: str
+    packages: tuple[tuple[str, str], ...]
+    devices: tuple[str, ...] = ("cpu",)
+    prerequisites: str = ""
+    lane: Lane = Lane.PLAIN
+    manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
+    manifest_on_gpu: Mapping[str, str] = field(default_factory=dict, hash=False)
+    precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    requires_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Give every manifest the same keys, so that any two can be compared."""
+        surplus = {*self.manifest, *self.manifest_on_gpu} - set(MANIFEST)
+        if surplus:
+            raise ValueError(
+                f"{self.name}'s manifest has {', '.join(sorted(surplus))}; its keys are: {', '.join(MANIFEST)}"
+            )
+        filled = {key: self.manifest.get(key, UNKNOWN) for key in MANIFEST}
+        object.__setattr__(self, "manifest", filled)  # the class is frozen
+        object.__setattr__(self, "lane", Lane(self.lane))  # other packages may write "tuned"
+
+    def unsupported(self, workload: Workload) -> str:
+        """Return why ``workload`` cannot be trained by this implementation on any device, or ""."""
+        reasons = (
+            f"unsupported: {self.name} supports only {name} {value}"
+            for name, value in self.requires_fields.items()
+            if getattr(workload, name) != value
+        )
+        return next(reasons, "")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An implementation on a device; its id, such as ``torch-cpu``, is the name of its test."""
+
+    implementation: Implementation
+    device: Device
+
+    @property
+    def id(self) -> str:
+        """The name of the case: ``<implementation>-<device>``."""
+        return f"{self.implementation.name}-{self.device}"
+
+    @property
+    def manifest(self) -> dict[str, str]:
+        """The implementation's manifest on this device."""
+        on_gpu = self.implementation.manifest_on_gpu if self.device.is_gpu else {}
+        return {**self.implementation.manifest, **on_gpu}
+
+    def unsupported(self, workload: Workload) -> str:
+        """Return why ``workload`` cannot be trained on this device, or ""."""
+        kind = self.device.kind
+        reason = self.implementation.unavailable.get(kind, "")
+        if workload.precision not in ("float32", *self.implementation.precisions.get(kind, ())):
+            reason = f"{self.implementation.name} does not support {workload.precision} on {kind}"
+        return f"unsupported: {reason}" if reason else self.implementation.unsupported(workload)

@@ -1,0 +1,74 @@
+"""Which cases have a number, which one speedups are over, and what they took to start."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from samenet.records import State
+from samenet.stats import paired_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from samenet.results import CaseResult
+    from samenet.stats import Estimate
+
+BASELINES = ("numpy-cpu", "theano-cpu")  # what every machine has, or else the book's framework
+SPLITS = ("train", "validation", "test")
+PHASES = 4  # start, import, build, first step
+
+
+def valid_cases(cases: Sequence[CaseResult]) -> list[CaseResult]:
+    """Return the cases with a number, the fastest first."""
+    return sorted((case for case in cases if case.state is State.VALID), key=lambda case: case.timed.value)
+
+
+def without_number(cases: Sequence[CaseResult]) -> list[CaseResult]:
+    """Return the cases that have no number."""
+    return [case for case in cases if case.state is not State.VALID]
+
+
+def choose_baseline(cases: Sequence[CaseResult], wanted: str | None = None) -> str:
+    """Return the case that speedups are over: the wanted one, or else one of ``BASELINES`` or the slowest, if valid."""
+    names = [case.case for case in reversed(valid_cases(cases))]
+    preferred = [name for name in (wanted, *BASELINES) if name in names]
+    return str((preferred or names or [wanted or BASELINES[0]])[0])
+
+
+def ratio(slower: CaseResult, faster: CaseResult) -> Estimate | None:
+    """Return how many times faster the second case is, from the pairs of their rounds."""
+    return paired_ratio(slower.clean_seconds, faster.clean_seconds)
+
+
+def versions(case: CaseResult) -> str:
+    """Return what the case was measured with, on one line."""
+    return ", ".join(f"{name} {version}" for name, version in case.versions.items())
+
+
+def error_rates(case: CaseResult) -> str:
+    """Return the error rates at the end (percent), in the order of ``SPLITS``."""
+    return " ".join(f"{case.error_rates[name]:.2f}" for name in SPLITS if name in case.error_rates)
+
+
+def startup(case: CaseResult) -> dict[str, float]:
+    """Return the seconds before the first full round: of the first launch, and the medians of the later ones.
+
+    What a launch does not know, because it started next to another one, is left out.
+    """
+    phases: dict[str, float] = {}
+    first, *later = [launch.phases for launch in case.launches] or [()]
+    if len(first) == PHASES:
+        start, imported, build, first_step = first
+        phases["import_seconds"] = start + imported
+        phases |= {"build_seconds_cold": build, "first_step_seconds_cold": first_step}
+    if warm := [seconds[2:] for seconds in later if len(seconds) == PHASES]:
+        phases["build_seconds_warm"], phases["first_step_seconds_warm"] = map(median, zip(*warm, strict=True))
+    return phases
+
+
+def start_seconds(case: CaseResult) -> float | None:
+    """Return the seconds from the start of the cold process to the end of its first step, or None if unknown."""
+    phases = startup(case)
+    cold = ("import_seconds", "build_seconds_cold", "first_step_seconds_cold")
+    return sum(phases[name] for name in cold) if cold[0] in phases else None

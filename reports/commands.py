@@ -1,0 +1,180 @@
+"""The commands of ``python -m reports``: each reads saved runs, prints what it finds and returns its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from reports import assemble, ci, files, markdown, streams, terminal, verdicts
+from reports.compare import ACROSS, compare, find_run
+from reports.tables import DETAIL
+from samenet.assembly import read_unfinished
+from samenet.errors import SettingsError
+from samenet.storage import Storage, read_storage, storage_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.document import Table
+    from samenet.verdicts import Comparison
+
+REGRESSION = 1
+
+
+def stored(folder: Path) -> Storage:
+    """Read the storage, and the journals of campaigns that have not ended."""
+    return read_storage(folder, read_unfinished)
+
+
+def writable(folder: Path) -> None:
+    """Check that a folder can be written, or made, before there is something to write; make nothing yet.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    try:
+        present = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=present):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot write into {folder}: {reason}; give another folder with --out") from None
+
+
+def run_build(options: argparse.Namespace) -> int:
+    """Build the report and print its location."""
+    storage = stored(options.storage)
+    if options.format == "all":
+        writable(options.out)
+    report = assemble.assemble(storage, options.baseline)
+    if options.format == "markdown":
+        sys.stdout.write(markdown.markdown_report(report, pictures=False))
+        return 0
+    target = files.write(report, options.out)
+    say(report.sections[0].main, (report.verdict, report.summary, f"report: {target.resolve().as_uri()}"), DETAIL)
+    return 0
+
+
+def say(table: Table, lines: Sequence[str], detail: Sequence[str] = ()) -> None:
+    """Print a table, its notes and ``lines``: in colours and without ``detail`` on a terminal, plain when piped."""
+    console = Console(soft_wrap=True, width=terminal.WIDTH)
+    if console.is_terminal:
+        console.print(terminal.as_rich(table, drop=detail))
+    else:
+        console.print(terminal.as_text(table), markup=False, highlight=False)
+    for line in (*table.notes, *lines):
+        console.print(line, markup=False, highlight=False)
+
+
+def run_history(options: argparse.Namespace) -> int:
+    """Find the changes in every history, write them and print their location."""
+    storage = stored(options.storage)
+    if options.format == "all":
+        writable(options.out)
+    history = assemble.assemble_history(storage)
+    if options.format == "markdown":
+        sys.stdout.write("\n".join(markdown.markdown_table(history.changes)) + "\n")
+        return 0
+    target = files.write_history(history, options.out)
+    say(history.changes, [f"history: {target.resolve().as_uri()}"])
+    return 0
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Print the verdict on each case, and return whether one is worse."""
+    ci.append_summary("", os.environ)
+    base, head = (find_run(text, options.storage) for text in (options.base, options.head))
+    given = [storage_folder(text) for text in (options.base, options.head)]
+    folders = [options.storage, *(folder for folder in given if folder.is_dir())]
+    comparison = compare(base, head, folders, options.tolerance / 100, options.across)
+    try:
+        sys.stdout.write(as_format(comparison, options.format))
+        sys.stdout.flush()
+        # Standard output may be a file; GitHub reads workflow commands from either stream.
+        sys.stderr.writelines(f"{line}\n" for line in ci.announce(comparison, os.environ))
+    except (OSError, SettingsError) as error:
+        if not comparison.regression:
+            raise
+        streams.complain(streams.sentence(error))
+    if comparison.regression:
+        return REGRESSION
+    if comparison.is_empty and not options.allow_empty:
+        raise SettingsError(
+            "nothing was compared: no case has a verdict on its time; pass --allow-empty if that is intended"
+        )
+    return 0
+
+
+def as_format(comparison: Comparison, name: str) -> str:
+    """Return the comparison in one of the formats that --format offers."""
+    if name == "json":
+        return json.dumps(verdicts.as_builtins(comparison), indent=2) + "\n"
+    if name == "markdown":
+        return verdicts.as_markdown(comparison)
+    table = terminal.as_text(verdicts.table(comparison))
+    return "\n".join([comparison.title, "", table, comparison.summary, *comparison.notes]) + "\n"
+
+
+def positive(text: str) -> float:
+    """Read an option that is an amount of something."""
+    number = float(text)  # argparse reports what is not a number
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
+
+
+def build_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command that builds a report."""
+    parser = commands.add_parser("build", help="tables and pictures of saved runs: HTML, Markdown, CSV, LaTeX, SVG")
+    parser.set_defaults(run=run_build)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("reports/out"), metavar="DIR", help="where to write; default: %(default)s")
+    add("--baseline", metavar="CASE", help="what speedups are over; default: numpy-cpu, or else theano-cpu")
+    add("--format", choices=["all", "markdown"], default="all", help="markdown: to stdout, and no files")
+    add_storage(parser)
+
+
+def history_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command that finds changes."""
+    parser = commands.add_parser("history", help="every case over time: where it changed, between which commits")
+    parser.set_defaults(run=run_history)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("reports/out/history"), metavar="DIR", help="default: %(default)s")
+    add("--format", choices=["all", "markdown"], default="all", help="markdown: the table to stdout, and no files")
+    add_storage(parser)
+
+
+def compare_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command that compares two runs."""
+    parser = commands.add_parser("compare", help="two saved runs: which cases became slower, faster or wrong")
+    parser.set_defaults(run=run_compare)
+    add = parser.add_argument
+    add("base", metavar="BASE", help="a saved run: its name or number in the storage, a file, or a folder's newest")
+    add("head", metavar="HEAD", help="the run that may be worse")
+    add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="change to let pass; default: %(default)g")
+    add("--across", action="append", default=[], choices=ACROSS, help="what differs on purpose; may be repeated")
+    add("--format", choices=["text", "markdown", "json"], default="text", help="default: %(default)s")
+    add("--allow-empty", action="store_true", help="exit with 0 where no case could be compared; default: with 2")
+    add_storage(parser)
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the saved runs."""
+    explanation = "folder of saved runs; default: %(default)s"
+    parser.add_argument("--storage", type=storage_folder, default=Path(".benchmarks"), metavar="DIR", help=explanation)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m reports", description="From saved runs to reports.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (build_parser, history_parser, compare_parser):
+        add(commands)
+    return parser.parse_args(arguments)

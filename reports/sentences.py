@@ -1,0 +1,92 @@
+"""What the figures say in words: which case is fastest, how fine a run can resolve, why a case has no number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.cases import ratio, valid_cases, versions, without_number
+from reports.numbers import UNKNOWN, figure, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from samenet.results import CampaignRecord, CaseResult, NoiseFloor
+    from samenet.storage import Slice
+
+BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}  # as threadpoolctl and as their makers call them
+
+
+def noise_sentence(floor: NoiseFloor) -> str:
+    """Say what the A/A pair means for the reader: the smallest difference that the run can resolve."""
+    if floor.ratio is None or not floor.ratio.has_interval:
+        return f"Noise floor: {UNKNOWN}; {floor.case} and its twin have too few pairs of valid rounds."
+    smallest = max(abs(floor.ratio.low - 1), abs(floor.ratio.high - 1))
+    return (
+        f"Noise floor: {floor.case} measured against itself gives {figure(floor.ratio)};"
+        f" this run cannot resolve differences below {100 * smallest:.1f} %."
+    )
+
+
+def bound_sentence(bound: CaseResult) -> str:
+    """Say whose matrix products the bound is made of."""
+    blas = bound.manifest.get("blas")  # not what the process has loaded: numpy's BLAS is in every one
+    products = f"the step's matrix products alone, by {blas}" if blas else "the step's matrix products alone"
+    return f"The bound is {bound.case}: {products} ({versions(bound)})."
+
+
+def reasons(cases: Sequence[CaseResult]) -> list[str]:
+    """Say of each case without a figure why it has none; those with one reason in one sentence."""
+    names: dict[str, list[str]] = {}
+    for case in without_number(cases):
+        names.setdefault(f"{case.state}: {case.reason}", []).append(case.case)
+    return [f"{', '.join(same)} {'are' if same[1:] else 'is'} {reason}" for reason, same in names.items()]
+
+
+def progress(campaign: CampaignRecord) -> str:
+    """Return ``unfinished`` or ``interrupted`` where the campaign did not run to its end, else an empty text."""
+    return "unfinished" if campaign.unfinished else "interrupted" if campaign.interrupted else ""
+
+
+def progress_sentence(run: Slice) -> str:
+    """Say how far a campaign came that did not run to its end; an empty text for one that did."""
+    word = progress(run.campaign)
+    if not word:
+        return ""
+    launches = max(len(case.launches) for case in run.cases)
+    rounds = sum(len(case.rounds) for case in run.cases)
+    so_far = " so far" if run.campaign.unfinished else ""
+    return f"{word.capitalize()} campaign: {launches} of {run.campaign.launches} launches, {rounds} rounds{so_far}."
+
+
+def measured_at(run: Slice) -> str:
+    """Return when a run was saved, and whether its campaign ran to its end."""
+    return ", ".join(filter(None, (moment(run.when), progress(run.campaign))))
+
+
+def verdict(cases: Sequence[CaseResult], baseline: str) -> str:
+    """Return the answer in one sentence: which case is fastest on the CPU and on the GPU, and by how much."""
+    valid = valid_cases(cases)
+    on_cpu, on_gpu = ([case for case in valid if (case.device == "cpu") is cpu] for cpu in (True, False))
+    if not valid:
+        return "No case of this run has a valid time."
+    sentences = []
+    if on_cpu:
+        best, others = on_cpu[0], [case for case in on_cpu[1:] if case.case == baseline] or on_cpu[1:2]
+        alone = f"{best.case} is the only valid CPU case"
+        sentences = [faster(best, others[0], "on this CPU") if others else alone]
+    if on_gpu:
+        best = on_gpu[0]
+        sentences.append(faster(best, on_cpu[0], "on this GPU") if on_cpu else f"{best.case} is the fastest GPU case")
+    else:
+        sentences.append("no GPU was measured")
+    return "; ".join(sentences) + "."
+
+
+def faster(case: CaseResult, other: CaseResult, where: str) -> str:
+    """Say how much faster ``case`` trains than ``other``, if the interval shows it."""
+    estimate = ratio(other, case)
+    if estimate is None or not estimate.has_interval:
+        return f"{case.case} and {other.case} have too few pairs of valid rounds for a comparison {where}"
+    if not estimate.low > 1:
+        return f"{case.case} and {other.case} cannot be distinguished {where}: {figure(estimate, '×')}"
+    return f"{case.case} trains this network {figure(estimate, '×')} faster than {other.case} {where}"

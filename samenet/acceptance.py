@@ -1,0 +1,183 @@
+"""Whether a case has earned its number: from what was observed to its result, by pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from itertools import accumulate
+from statistics import median as plain_median
+from typing import TYPE_CHECKING, Any
+
+from samenet import stats
+from samenet.context import Context
+from samenet.plan import Role
+from samenet.records import CurvePoint, State
+from samenet.results import CaseResult, Training
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from samenet.events import Header, Log, Observations
+    from samenet.records import Round
+
+CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed has no number
+CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
+EFFICIENCY_TOLERANCE = 1.05  # a case's speed over that of its own matrix products above which it cannot have done them
+
+
+def accept_all(log: Log, header: Header) -> dict[str, CaseResult]:
+    """Return the result of every entry, by label."""
+    bounds = {label: accept(seen, header) for label, seen in log.entries.items() if seen.entry.role is Role.BOUND}
+    bound = next(iter(bounds.values()), None)
+    return {label: bounds.get(label) or accept(seen, header, bound) for label, seen in log.entries.items()}
+
+
+def accept(seen: Observations, header: Header, bound: CaseResult | None = None) -> CaseResult:
+    """Return the result of one entry, with the estimates that a valid one has earned.
+
+    ``bound`` is the result of the matrix products alone, for a case on the CPU; on a GPU the hardware's least time
+    takes its place. A case that is faster than its own matrix products has not done them, or not the same work as the
+    bound did: it loses its number, whatever the reason is.
+    """
+    context = header.context
+    clean = clean_seconds(seen)
+    curve = training_curve(seen) if header.epochs else _curve(seen, context.iterations)
+    least = None if header.epochs else header.least_seconds.get(seen.entry.device)
+    comparable = bound if bound and bound.device == seen.entry.device and not header.epochs else None
+    efficiency = _efficiency(clean, least, comparable)
+    state, reason = judge_rounds(seen, header)
+    if state is State.VALID and efficiency and efficiency.low > EFFICIENCY_TOLERANCE:
+        state = State.UNVERIFIED
+        reason = f"it is faster than its own matrix products ({100 * efficiency.value:.0f} %)"
+    earned: dict[str, Any] = {}
+    if state is State.VALID:
+        seconds = stats.Estimate(curve[-1].seconds or 0) if header.epochs else stats.median(clean)
+        rate = context.step_flops * context.iterations / seconds.value / 1e9
+        earned = {"seconds": seconds, "efficiency": efficiency, "gflop_per_second": rate}
+    learned = seen.learned
+    return CaseResult(
+        **{item.name: getattr(context, item.name) for item in fields(Context)},
+        case=seen.entry.label,
+        implementation=seen.entry.implementation,
+        device=seen.entry.device,
+        state=state,
+        reason=reason,
+        **earned,
+        least_seconds=least,
+        manifest=seen.entry.manifest,
+        training=_training(seen, header, curve),
+        launches=seen.launches,
+        rounds=tuple(timed.round for timed in seen.timed),
+        versions=seen.versions,
+        thread_pools=seen.thread_pools,
+        peak_bytes=max((timed.peak_bytes or 0 for timed in seen.timed), default=None) or None,
+        error_rates=learned.error_rates if learned else {},
+        losses=learned.losses if learned else (),
+        curve=curve,
+    )
+
+
+def judge_rounds(seen: Observations, header: Header) -> tuple[State, str]:
+    """Return the state that an entry's rounds support, and the reason where they do not make it valid."""
+    if seen.lost:
+        return seen.lost.state, seen.lost.reason
+    rounds = [timed.round for timed in seen.timed]
+    is_training = header.epochs is not None
+    disturbed = _disturbed(rounds, is_training=is_training)
+    return _missing(seen, header) or disturbed or _oversubscribed(rounds, header) or (State.VALID, "")
+
+
+def _missing(seen: Observations, header: Header) -> tuple[State, str] | None:
+    """Return the state of an entry that was not measured to its end."""
+    reason = ""
+    if header.epochs and seen.done_steps < header.context.iterations:
+        reason = f"interrupted after {seen.done_steps:,} of {header.context.iterations:,} updates"
+    elif not seen.timed:
+        reason = "interrupted before its first round"
+    elif not seen.learned and seen.entry.role is not Role.BOUND:
+        reason = "interrupted before its error was computed"
+    return (State.SKIPPED, reason) if reason else None
+
+
+def _disturbed(rounds: Sequence[Round], *, is_training: bool) -> tuple[State, str] | None:
+    """Return the state of an entry too many of whose turns stayed disturbed, which is what disturbed the last one.
+
+    A training that was resumed repeats the turn that was cut off.
+    """
+
+    def turn(timed: Round) -> tuple[int, int]:
+        return (0 if is_training else timed.launch, timed.turn)
+
+    turns = set(map(turn, rounds))
+    lost = turns - set(map(turn, clean_rounds(rounds)))
+    if len(turns) - len(lost) >= CLEAN_SHARE * len(turns):
+        return None
+    *_, last = (timed.disturbance for timed in rounds if timed.disturbance and turn(timed) in lost)
+    return last.cause, f"{len(lost)} of {len(turns)} turns stayed disturbed; the last: {last.detail}"
+
+
+def _oversubscribed(rounds: Sequence[Round], header: Header) -> tuple[State, str] | None:
+    """Return the state of an entry that used more CPUs than it was given."""
+    threads = header.context.threads
+    used = plain_median(each.cpu_seconds / each.wall_seconds for each in clean_rounds(rounds))
+    if used <= CPU_TOLERANCE * threads:
+        return None
+    return State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs where {threads} were given"
+
+
+def clean_rounds(rounds: Sequence[Round]) -> list[Round]:
+    """Return the rounds that count: one of each turn, undisturbed."""
+    return [each for each in rounds if not each.disturbance]
+
+
+def clean_seconds(seen: Observations) -> dict[tuple[int, int], float]:
+    """Return the wall seconds of the rounds that count, keyed by (launch, turn)."""
+    rounds = [timed.round for timed in seen.timed]
+    return {(each.launch, each.turn): each.wall_seconds for each in clean_rounds(rounds)}
+
+
+def _efficiency(
+    clean: dict[tuple[int, int], float], least: float | None, bound: CaseResult | None
+) -> stats.Estimate | None:
+    """Return the share that the case's time has of the least time of a round, or of the bound's paired rounds."""
+    if least and clean:
+        return stats.median({key: least / seconds for key, seconds in clean.items()})
+    return stats.paired_ratio(bound.clean_seconds, clean) if bound and bound.state is State.VALID else None
+
+
+def _curve(seen: Observations, iterations: int) -> tuple[CurvePoint, ...]:
+    """Return the untimed error curve, whose last point is the round's own error."""
+    learned = seen.learned
+    if not learned or not learned.curve:
+        return ()
+    return (*learned.curve, CurvePoint(updates=iterations, error_percent=learned.error_rates["validation"]))
+
+
+def training_curve(seen: Observations) -> tuple[CurvePoint, ...]:
+    """Return the validation error after each block of a training, and the seconds of training by then.
+
+    A block that stayed disturbed counts as long as the mean of the others, update for update.
+    """
+    blocks = {timed.round.turn: timed for timed in seen.timed}  # the last attempt of each
+    done = [blocks[turn] for turn in sorted(blocks)]
+    clean = [timed for timed in done if not timed.round.disturbance]
+    pace = sum(timed.round.wall_seconds for timed in clean) / max(1, sum(timed.steps for timed in clean))
+    walls = [pace * timed.steps if timed.round.disturbance else timed.round.wall_seconds for timed in done]
+    points = zip(accumulate(timed.steps for timed in done), accumulate(walls), done, strict=True)
+    return tuple(
+        CurvePoint(updates=updates, seconds=seconds, error_percent=timed.error_percent)
+        for updates, seconds, timed in points
+        if timed.error_percent is not None
+    )
+
+
+def _training(seen: Observations, header: Header, curve: Sequence[CurvePoint]) -> Training | None:
+    if header.epochs is None or header.target_error_percent is None:
+        return None
+    reached = (point.seconds for point in curve if point.error_percent <= header.target_error_percent)
+    return Training(
+        epochs=header.epochs,
+        target_error_percent=header.target_error_percent,
+        target_seconds=next(reached, None),
+        weights_sha256=seen.learned.weights_sha256 if seen.learned else None,
+        resumed=max(0, len(seen.launches) - 1),
+    )

@@ -1,0 +1,61 @@
+"""What a reader must know of this machine, with a fingerprint of its hardware."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+from samenet.context import Machine
+from samenet.machine import files, gpu
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VARIABLES = ("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "TORCH", "THEANO_", "NVIDIA_", "CUDA_")
+
+
+def describe(cpus: Sequence[int]) -> Machine:
+    """Return the record of this machine, on which ``cpus`` are used; to be called while it is still idle."""
+    cpuinfo = files.read_fields(files.PROC / "cpuinfo")
+    hardware = describe_hardware(cpus, cpuinfo)
+    return Machine(
+        hardware=hardware,
+        fingerprint=fingerprint(hardware),
+        cpus=tuple(cpus),
+        system=platform.platform(),
+        governor=files.read_text(files.SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+        virtualised="hypervisor" in cpuinfo.get("flags", "").split(),
+        gpu_driver=gpu.driver(),
+        load_average=load_average(),
+        environment={name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
+    )
+
+
+def describe_hardware(cpus: Sequence[int], cpuinfo: dict[str, str]) -> dict[str, Any]:
+    """Return what has to be equal before two runs may be compared."""
+    # As /proc shows it, and not sysconf: in a container lxcfs changes /proc alone.
+    memory = files.read_fields(files.PROC / "meminfo").get("MemTotal")
+    return {
+        "cpu": cpuinfo.get("model name", platform.processor()),
+        "architecture": platform.machine(),
+        "cpus_present": os.sysconf("SC_NPROCESSORS_ONLN"),  # os.cpu_count() follows PYTHON_CPU_COUNT
+        "cpus_used": len(cpus),
+        "memory_gib": round(int(memory.split()[0]) / 2**20) if memory else None,  # of KiB
+        "gpus": gpu.models(),
+    }
+
+
+def fingerprint(hardware: dict[str, Any]) -> str:
+    """Return 12 hex digits that are the same for equal hardware."""
+    return hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_average() -> float | None:
+    """Return the load of the last minute, or None where the system does not count it."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None

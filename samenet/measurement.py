@@ -1,0 +1,162 @@
+"""The entry point of the library: from cases and settings to results."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from samenet import data, stats
+from samenet.assembly import assemble, merge
+from samenet.campaign import Campaign
+from samenet.errors import SettingsError
+from samenet.events import Entered, Lost
+from samenet.journal import Journal
+from samenet.machine.lock import only_campaign
+from samenet.preparation import is_absent, prepare
+from samenet.progress import NullProgress
+from samenet.protocols import Settings
+from samenet.records import State
+from samenet.results import CampaignRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from impls.lanes import Case
+    from samenet.data import Dataset
+    from samenet.preparation import Part
+    from samenet.progress import Progress
+    from samenet.results import CaseResult, Results
+
+
+def measure(
+    selected: Sequence[Case | str], settings: Settings | None = None, progress: Progress | None = None
+) -> Results:
+    """Measure ``selected`` cases, such as ``["numpy-cpu", "torch-cpu"]``, interleaved, and return their results.
+
+    A case that cannot be measured here is in the results with its state and reason, and without a number. Ctrl-C
+    ends the measurement early: then ``results.campaign.interrupted`` is true, and a journal stays for ``resume``.
+
+    Raises:
+        SettingsError: a setting is wrong.
+        BusyError: another campaign is running on this machine.
+        JournalError: the journal that is to be continued cannot be read.
+    """
+    measurement = Measurement(selected, settings or Settings())
+    check_resume([measurement])
+    results = measurement.run(progress or NullProgress())
+    for journal in measurement.journals:
+        if journal.broken:
+            warnings.warn(journal.broken, stacklevel=2)
+    if not results.campaign.interrupted:
+        measurement.release_journals()
+    return results
+
+
+class Measurement:
+    """A measurement that is ready to run: all that can be wrong is checked before the first second is spent on it."""
+
+    def __init__(self, selected: Sequence[Case | str], settings: Settings, dataset: Dataset | None = None) -> None:
+        """Prepare to measure ``selected``, on ``dataset`` or else on what the settings name.
+
+        Raises:
+            SettingsError: a setting is wrong.
+        """
+        self.settings = settings
+        self.dataset = dataset or data.load(settings.data)
+        self.parts = prepare(selected, settings, self.dataset)
+        self.journals: list[Journal] = []
+
+    @property
+    def description(self) -> list[str]:
+        """What is measured, on what, and what an earlier campaign has left, a line each."""
+        part = self.parts[0]
+        workload, context = part.plan.workload, part.header.context
+        lines = [
+            f"data: {context.data.name} from {self.dataset.source}, sha256 {context.data.sha256[:12]}",
+            f"workload {workload.fingerprint}: {workload.summary}",
+            f"CPUs: {', '.join(map(str, part.plan.cpus))}; one thread each, for every case",
+        ]
+        for part in self.parts:
+            if part.unfinished:
+                does = "continuing" if self.continues else "--resume continues"
+                lines.append(f"{does} the unfinished campaign in {part.unfinished}")
+        return lines
+
+    @property
+    def continues(self) -> bool:
+        """Whether unfinished campaigns are continued."""
+        return self.settings.resume or self.settings.protocol.resumes
+
+    def run(self, progress: Progress) -> Results:
+        """Measure everything, and return the results; Ctrl-C ends it early.
+
+        Raises:
+            BusyError: another campaign is running on this machine.
+            JournalError: the journal that is to be continued cannot be read.
+        """
+        parts = []
+        with only_campaign(), progress:
+            for part in self.parts:
+                parts.append(self._run(part, progress))
+                if parts[-1].campaign.interrupted:
+                    break
+        return merge(parts)
+
+    def _run(self, part: Part, progress: Progress) -> Results:
+        if part.unfinished and self.continues:
+            journal = Journal.reopen(part.unfinished, part.header)
+        else:
+            journal = Journal.create(self.settings.journal, part.header)
+        self.journals.append(journal)
+        for case, reason in part.skipped.items():
+            name, device = case.implementation.name, str(case.device)
+            journal.write(Entered(label=case.id, implementation=name, device=device, manifest=case.manifest))
+            journal.write(Lost(label=case.id, state=State.SKIPPED, reason=reason))
+        wanted = part.comparison.undecided if part.comparison else None
+        if self.settings.until_width is not None:
+            wanted = self._too_wide
+        campaign = Campaign(plan=part.plan, entries=part.entries, journal=journal, progress=progress, wanted=wanted)
+        results = campaign.run()
+        record = CampaignRecord(
+            id=journal.header.id,
+            iterations=part.plan.iterations,
+            rounds=part.plan.rounds,
+            launches=part.plan.launches,
+            seed=part.plan.seed,
+            interrupted=campaign.interrupted,
+            wall_seconds=campaign.wall_seconds,
+            startup_seconds=campaign.startup_seconds,
+            measured_seconds=campaign.measured_seconds,
+        )
+        absent = {case.id for case in part.skipped if is_absent(case.device)}
+        return assemble(
+            *(journal.header, journal.log, results, record),
+            comparison=part.comparison,
+            absent=absent,
+            selected=part.labels,
+        )
+
+    def _too_wide(self, results: Mapping[str, CaseResult]) -> set[str]:
+        """Return all entries while an interval is wider than ``until_width``, since ratios need pairs; else none."""
+        limit = self.settings.until_width or 0
+        valid = [stats.median(result.clean_seconds) for result in results.values() if result.state is State.VALID]
+        narrow = all(2 * estimate.half_width < limit for estimate in valid)
+        return set() if narrow and not any(result.state.may_recover for result in results.values()) else set(results)
+
+    def release_journals(self, kept: Collection[str] = ()) -> None:
+        """Remove what is safe elsewhere from the journals: all that was selected here, except the cases ``kept``."""
+        for part, journal in zip(self.parts, self.journals, strict=False):
+            journal.release({label for label in part.labels if label not in kept})
+
+
+def check_resume(measurements: Sequence[Measurement]) -> None:
+    """Refuse to resume where there is nothing to be continued.
+
+    Raises:
+        SettingsError: none of ``measurements`` has an unfinished campaign.
+    """
+    settings = measurements[0].settings
+    if settings.resume and not any(part.unfinished for each in measurements for part in each.parts):
+        raise SettingsError(
+            f"{settings.journal} has no unfinished campaign with these settings, machine and code; leave --resume out"
+        )

@@ -1,0 +1,188 @@
+"""From cases and settings to campaigns that are ready to run: all that can be wrong is checked here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from impls.lanes import Case, Device
+from impls.registry import bounds
+from impls.registry import cases as all_cases
+from samenet.comparison import RevisionComparison
+from samenet.context import Context, Data
+from samenet.environments import ROOT, find_interpreter
+from samenet.errors import NoInterpreterError, SettingsError
+from samenet.events import Header
+from samenet.journal import find
+from samenet.machine import gpu
+from samenet.machine.cpus import choose_cpus
+from samenet.machine.description import describe
+from samenet.plan import Entry, Role
+from samenet.protocols import Epochs
+from samenet.revision import check_out, present_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from samenet.context import Machine
+    from samenet.data import Dataset
+    from samenet.plan import Plan
+    from samenet.protocols import Settings
+    from samenet.saved import Commit
+
+TWIN_OF = "numpy-cpu"  # the case that is entered twice, where it is selected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One campaign that is ready to run; ``skipped`` says, by case, why it is not measured."""
+
+    plan: Plan
+    header: Header
+    entries: Sequence[Entry]
+    skipped: Mapping[Case, str]
+    comparison: RevisionComparison | None
+    unfinished: Path | None
+
+    @property
+    def labels(self) -> set[str]:
+        """The labels of all entries, and of the cases that are skipped."""
+        return {entry.label for entry in self.entries} | {case.id for case in self.skipped}
+
+
+def prepare(selected: Sequence[Case | str], settings: Settings, dataset: Dataset) -> list[Part]:
+    """Check all that can be wrong, and return the campaigns that ``settings`` ask for.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+    if isinstance(selected, str):
+        raise SettingsError(f"name the cases in a list, such as [{selected!r}]")
+    chosen = list(dict.fromkeys(find_case(case) for case in selected))
+    cpus = choose_cpus(settings.threads)
+    plans = settings.protocol.plans(settings, dataset, cpus)
+    revision = check_out(settings.against, ROOT) if settings.against else None
+    machine, commit = describe(cpus), present_commit(ROOT)  # before the campaign becomes the load that it records
+    parts = []
+    for plan in plans:
+        skipped, entries = enter(chosen, plan, settings)
+        comparison = None
+        if revision:
+            comparison = RevisionComparison.of(revision, settings.tolerance, entries, settings.python, ROOT)
+        header = head(plan, settings, machine, commit, chosen=chosen, former=revision.commit if revision else None)
+        parts.append(
+            Part(
+                plan=plan,
+                header=header,
+                entries=comparison.entries if comparison else [*entries, *companions(entries, plan, settings)],
+                skipped=skipped,
+                comparison=comparison,
+                unfinished=find(settings.journal, header.key) if settings.journal else None,
+            )
+        )
+    return parts
+
+
+def find_case(case: Case | str) -> Case:
+    """Return the case with an id.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if isinstance(case, Case):
+        return case
+    known = {each.id: each for each in all_cases()}
+    if case not in known:
+        raise SettingsError(f"there is no case {case}; choose from: {', '.join(known)}")
+    return known[case]
+
+
+def is_absent(device: Device) -> str:
+    """Say why nothing can run on ``device`` here, or return ""."""
+    return gpu.missing(device.index) if device.is_gpu else ""
+
+
+def enter(chosen: Sequence[Case], plan: Plan, settings: Settings) -> tuple[dict[Case, str], list[Entry]]:
+    """Return why some cases are skipped, and the entries of the others."""
+    skipped, entries = {}, []
+    for case in chosen:
+        reason = case.unsupported(plan.workload) or is_absent(case.device)
+        try:
+            python = find_interpreter(case.implementation, settings.python, ROOT)
+        except NoInterpreterError as error:
+            reason = reason or str(error)
+        if reason:
+            skipped[case] = reason
+        else:
+            entries.append(Entry(label=case.id, case=case, python=python, root=ROOT))
+    return skipped, entries
+
+
+def companions(entries: Sequence[Entry], plan: Plan, settings: Settings) -> list[Entry]:
+    """Return one of ``entries`` once more, for the noise floor, and the bounds; a long training has neither."""
+    if not entries or plan.continues:
+        return []
+    once = next((entry for entry in entries if entry.label == TWIN_OF), entries[0])
+    added = [replace(once, label=f"{once.label} again", role=Role.TWIN, of=once.label)]
+    for implementation in bounds() if plan.workload.bounded else ():
+        with contextlib.suppress(NoInterpreterError):
+            bound = Case(implementation, Device("cpu"))
+            python = find_interpreter(implementation, settings.python, ROOT)
+            added.append(Entry(label=bound.id, case=bound, python=python, root=ROOT, role=Role.BOUND))
+    return added
+
+
+def head(
+    plan: Plan, settings: Settings, machine: Machine, commit: Commit, *, chosen: Sequence[Case], former: str | None
+) -> Header:
+    """Return the first line of a campaign's journal."""
+    dataset, workload = plan.dataset, plan.workload
+    source = Path(dataset.source).name if Path(dataset.source).is_absolute() else dataset.source
+    context = Context(
+        protocol=settings.protocol.name,
+        iterations=plan.iterations,
+        workload=workload,
+        fingerprint=workload.fingerprint,
+        step_flops=workload.step_flops,
+        data=Data(name=dataset.name, source=source, sha256=dataset.sha256),
+        threads=len(plan.cpus),
+    )
+    protocol = settings.protocol
+    amount = [plan.iterations, *([] if settings.against else [plan.rounds, plan.launches])]
+    same = [context.protocol, amount, asdict(workload), plan.cpus, machine.fingerprint, former]
+    key = hashlib.sha256(json.dumps([*same, source_digest(ROOT)], sort_keys=True).encode()).hexdigest()[:16]
+    return Header(
+        id=secrets.token_hex(8),
+        key=key,
+        when=datetime.now(UTC),
+        context=context,
+        machine=machine,
+        commit=commit,
+        seed=plan.seed,
+        rounds=plan.rounds,
+        launches=plan.launches,
+        least_seconds=least_seconds(plan, {case.device for case in chosen}) if workload.bounded else {},
+        epochs=protocol.passes(workload) if isinstance(protocol, Epochs) else None,
+        target_error_percent=protocol.target_error_percent if isinstance(protocol, Epochs) else None,
+    )
+
+
+def least_seconds(plan: Plan, devices: Collection[Device]) -> dict[str, float]:
+    """Return the least time (s) of a round on each GPU of ``devices`` whose peak rates are known."""
+    present = [device for device in devices if device.is_gpu and not is_absent(device)]
+    peaks = {str(device): gpu.peak(device.index, plan.workload.precision) for device in present}
+    return {name: peak.step_seconds(plan.workload) * plan.iterations for name, peak in peaks.items() if peak}
+
+
+def source_digest(root: Path) -> str:
+    """Return a checksum of the engine and the implementations below ``root``: other code never continues a campaign."""
+    digest = hashlib.sha256()
+    for path in sorted([*(root / "impls").glob("*.py"), *(root / "samenet").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,234 @@
+"""What is measured and how much of it: the settings, and the protocols that turn them into plans of campaigns."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
+
+from impls.workload import Workload, WorkloadError
+from samenet.errors import SettingsError
+from samenet.overrides import parse_overrides
+from samenet.plan import Block, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from samenet.data import Dataset
+
+CURVE_POINTS = 6  # between a curve's two ends
+CURVE_SHARE = 0.5  # of a round, where most is learned: the other half would cost as much and show little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How cases are measured; the defaults are those of ``pytest bench/``, None is the protocol's own default.
+
+    ``workload`` changes fields of the book's workload, such as ``hidden=100,init=book``. ``threads`` is the number of
+    CPUs and of threads for every case, by default one for each core. ``data`` is the folder with MNIST's four files,
+    by default the user's cache or a download. ``python`` maps names of implementations to interpreters.
+
+    ``until_width`` ends a campaign once every case's 95 % interval is narrower than this share of its value.
+    ``against`` measures the cases of a git revision interleaved with the present ones, for ``budget_seconds`` in all;
+    ``tolerance`` is the share by which a case may become slower.
+
+    ``journal`` is the folder in which each round is kept as soon as it is measured, None for no journal; with
+    ``resume`` a campaign continues the newest unfinished one there that has the same workload and machine.
+    """
+
+    protocol: Protocol = field(default_factory=lambda: Iterations())  # noqa: PLW0108  # it is defined below
+    workload: str = ""
+    iterations: int | None = None
+    rounds: int | None = None
+    launches: int | None = None
+    threads: int | None = None
+    seed: int = 0
+    until_width: float | None = None
+    against: str | None = None
+    tolerance: float = 0.02
+    budget_seconds: float = 90.0
+    data: Path | None = None
+    python: Mapping[str, Path] = field(default_factory=dict)
+    timeout_seconds: float = 300.0
+    journal: Path | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what the command line checks when it reads its options.
+
+        Raises:
+            SettingsError: a setting is outside its range, or contradicts another one.
+        """
+        for name in ("iterations", "rounds", "launches", "threads"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise SettingsError(f"{name} is {value}; it must be 1 or more")
+        for name in ("until_width", "tolerance", "budget_seconds", "timeout_seconds"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise SettingsError(f"{name} is {value}; it must be a positive number")
+        if self.against and self.until_width is not None:
+            raise SettingsError("--against ends when its verdicts are clear; leave --until-width out")
+
+
+class Effort(NamedTuple):
+    """How much is measured where the settings leave it open."""
+
+    iterations: int
+    rounds: int
+    launches: int
+    launch_seconds: float = math.inf
+
+
+class Protocol(ABC):
+    """One way to measure; final subclasses, frozen, none of which reads a clock."""
+
+    name: ClassVar[str]
+    init: ClassVar[str] = Workload.init  # of the weights, unless the workload names another
+    resumes: ClassVar[bool] = False  # whether an unfinished campaign is continued without being asked
+    saves_as: ClassVar[str | None] = None  # the name of the saved run where none is given
+
+    @abstractmethod
+    def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
+        """Return a plan for each campaign.
+
+        Raises:
+            SettingsError: the settings do not fit the protocol or the data.
+        """
+
+    def workload(self, settings: Settings, dataset: Dataset, *changes: str) -> Workload:
+        """Return the workload that the settings, and then ``changes``, ask for.
+
+        Raises:
+            SettingsError: it cannot be trained, or not with this data.
+        """
+        default = Workload(data=dataset.sha256, init=self.init)
+        text = ",".join(filter(None, (f"seed={settings.seed}", settings.workload, *changes)))
+        try:
+            workload = parse_overrides(default, text)
+        except WorkloadError as error:
+            raise SettingsError(str(error)) from None
+        if workload.batch_size > len(dataset.train.labels):
+            raise SettingsError(
+                f"batch_size is {workload.batch_size}; the training set has {len(dataset.train.labels)} images"
+            )
+        return workload
+
+
+def rounds_plan(
+    workload: Workload, settings: Settings, dataset: Dataset, cpus: tuple[int, ...], effort: Effort
+) -> Plan:
+    """Return a plan whose rounds are all the same training, from the initial weights."""
+    return Plan(
+        workload=workload,
+        dataset=dataset,
+        cpus=cpus,
+        blocks=(Block(name="round", steps=effort.iterations),),
+        **effort._asdict(),
+        seed=settings.seed,
+        timeout_seconds=settings.timeout_seconds,
+    )
+
+
+@final
+@dataclass(frozen=True)
+class Iterations(Protocol):
+    """The default: how long a round of updates takes; a comparison of revisions has many short rounds instead."""
+
+    name: ClassVar[str] = "iterations"
+    default: ClassVar[Effort] = Effort(1000, 1, 5)
+    default_against: ClassVar[Effort] = Effort(5, sys.maxsize, 9)
+
+    @classmethod
+    def effort(cls, settings: Settings) -> Effort:
+        """Return how much ``settings`` ask for; a comparison of revisions measures until its budget is spent."""
+        default = cls.default_against if settings.against else cls.default
+        launches = settings.launches or default.launches
+        return Effort(
+            settings.iterations or default.iterations,
+            settings.rounds or default.rounds,
+            launches,
+            settings.budget_seconds / launches if settings.against else math.inf,
+        )
+
+    def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
+        """Return the one plan; without a comparison it has an error curve."""
+        workload, effort = self.workload(settings, dataset), self.effort(settings)
+        plan = rounds_plan(workload, settings, dataset, cpus, effort)
+        return [plan if settings.against else replace(plan, curve_steps=curve_steps(plan))]
+
+
+def curve_steps(plan: Plan) -> tuple[int, ...]:
+    """Return the updates between points of the error curve: whole passes, since a run begins with minibatch 0."""
+    batches = len(plan.dataset.train.labels) // plan.workload.batch_size
+    passes = int(CURVE_SHARE * plan.iterations) // batches
+    stride = math.ceil(passes / CURVE_POINTS)
+    return (stride * batches,) * (passes // stride) if passes else ()
+
+
+@final
+@dataclass(frozen=True)
+class Epochs(Protocol):
+    """The book's run: each case trains once, for ``epochs`` passes in blocks, and is validated after each block."""
+
+    name: ClassVar[str] = "epochs"
+    init: ClassVar[str] = "book"
+    resumes: ClassVar[bool] = True
+    saves_as: ClassVar[str | None] = "epochs"
+    default_epochs: ClassVar[dict[str, int]] = {"mlp": 1000, "linear": 100}  # the book gives none for its linear model
+    block_steps: ClassVar[int] = 1000  # updates between two validations: the book's
+
+    epochs: int | None = None
+    target_error_percent: float = 2.7
+
+    def passes(self, workload: Workload) -> int:
+        """Return the number of epochs."""
+        return self.epochs or self.default_epochs[workload.model]
+
+    def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
+        """Return the one plan."""
+        if settings.against:
+            raise SettingsError("--against compares short rounds; leave test_epochs.py out")
+        workload = self.workload(settings, dataset)
+        updates = self.passes(workload) * (len(dataset.train.labels) // workload.batch_size)
+        ends = (*range(0, updates, self.block_steps), updates)
+        blocks = tuple(
+            Block(name=f"{end:,} of {updates:,} updates", steps=end - begin, first=begin)
+            for begin, end in pairwise(ends)
+        )
+        effort = Effort(updates, len(blocks), 1)
+        plan = rounds_plan(workload, settings, dataset, cpus, effort)
+        return [replace(plan, blocks=blocks, continues=True)]
+
+
+@final
+@dataclass(frozen=True)
+class Scaling(Protocol):
+    """How a step grows with the hidden width and the batch: one campaign for each of ``sizes``."""
+
+    name: ClassVar[str] = "scaling"
+    fewest_steps: ClassVar[int] = 10  # of a round, however large the steps are
+
+    sizes: tuple[str, ...] = (
+        *(f"hidden={hidden}" for hidden in (100, 250, 500, 1000, 2000, 4000)),
+        *(f"batch_size={rows}" for rows in (32, 128, 1024, 4096)),  # 600 is that of each width
+    )
+
+    def steps(self, workload: Workload, wanted: int) -> int:
+        """Return how many steps of ``workload`` do the work of ``wanted`` of the default, but at most ``wanted``."""
+        least = min(self.fewest_steps, wanted)
+        return max(least, min(wanted, wanted * Workload().step_flops // workload.step_flops))
+
+    def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
+        """Return a plan for each size."""
+        if settings.against:
+            raise SettingsError("--against compares one workload; leave test_scaling.py out")
+        effort = Iterations.effort(settings)
+        plans = []
+        for size in self.sizes:
+            workload = self.workload(settings, dataset, size)
+            steps = self.steps(workload, effort.iterations)
+            plans.append(rounds_plan(workload, settings, dataset, cpus, effort._replace(iterations=steps)))
+        return plans

@@ -1,0 +1,231 @@
+"""A folder of saved runs, grouped by what may be compared; a file that cannot be used affects no other one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samenet.errors import JournalError, StorageError
+from samenet.saved import Commit, Run, as_builtins, read_run, read_saved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from samenet.context import Machine
+    from samenet.results import CampaignRecord, CaseResult, NoiseFloor
+
+__all__ = [
+    "Commit",
+    "Conditions",
+    "Group",
+    "Rejected",
+    "Run",
+    "Slice",
+    "Storage",
+    "as_builtins",
+    "conditions",
+    "read_run",
+    "read_storage",
+    "slices",
+    "storage_folder",
+]
+
+
+@dataclass(frozen=True, order=True)
+class Conditions:
+    """What has to be equal before two numbers may appear in one table."""
+
+    protocol: str
+    iterations: int
+    workload: str
+    precision: str
+    data: str
+    hardware: str
+    threads: int
+
+    def differences(self, other: Conditions) -> str:
+        """Name what differs from ``other``."""
+        names = [field.name for field in fields(self)]
+        return ", ".join(name for name in names if getattr(self, name) != getattr(other, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """The cases of one run that were measured under the same conditions: interleaved, so their rounds pair."""
+
+    path: Path
+    when: datetime
+    commit: Commit
+    identity: str
+    machine: Machine
+    campaign: CampaignRecord
+    noise_floor: NoiseFloor | None = None
+    bound: CaseResult | None = None
+    cases: tuple[CaseResult, ...]
+
+    def slim(self) -> Slice:
+        """Return the slice without raw values."""
+        bound = self.bound.slim() if self.bound else None
+        return replace(self, bound=bound, cases=tuple(case.slim() for case in self.cases))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs under the same conditions, oldest first; only the newest one has its raw values."""
+
+    conditions: Conditions
+    slices: tuple[Slice, ...]
+
+    @property
+    def newest(self) -> Slice:
+        """The run that the tables show."""
+        return self.slices[-1]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that could not be used, or does not count, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """All runs of a folder, the group with the newest run first."""
+
+    groups: tuple[Group, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def storage_folder(text: str) -> Path:
+    """Read a folder as pytest-benchmark writes it: a path, or file://path."""
+    return Path(text.removeprefix("file://"))
+
+
+def conditions(case: CaseResult, machine: Machine) -> Conditions:
+    """Return what a case was measured under."""
+    return Conditions(
+        protocol=case.protocol,
+        iterations=case.iterations,
+        workload=case.fingerprint,
+        precision=case.workload.precision,
+        data=case.data.sha256,
+        hardware=machine.fingerprint,
+        threads=case.threads,
+    )
+
+
+def slices(run: Run) -> dict[Conditions, Slice]:
+    """Return the run's cases by the conditions that they were measured under."""
+    results = run.results
+    cases: dict[Conditions, dict[str, CaseResult]] = {}
+    for case in results.cases:
+        cases.setdefault(conditions(case, results.machine), {})[case.case] = case
+    bound = results.bound
+    return {
+        key: Slice(
+            path=run.path,
+            when=run.when,
+            commit=run.commit,
+            identity=run.identity,
+            machine=results.machine,
+            campaign=results.campaign,
+            noise_floor=results.noise_floor,
+            bound=bound if bound and conditions(bound, results.machine) == key else None,
+            cases=tuple(alike.values()),
+        )
+        for key, alike in cases.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a run that counts: its raw values are gigabytes in a thousand runs."""
+
+    path: Path
+    rounds: int
+    digest: str
+    slices: dict[Conditions, Slice]
+
+
+class _Reader:
+    """Reads files, and counts each run once; only the newest run of each group keeps its raw values."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._newest: dict[Conditions, Slice] = {}
+        self.runs: dict[str, _Kept] = {}
+        self.rejected: list[Rejected] = []
+
+    def add(self, path: Path, read: Callable[[Path], Run]) -> None:
+        """Read one file, and list it as rejected where it cannot be used."""
+        name = path.relative_to(self._folder)
+        try:
+            str(name).encode()
+            self._keep(replace(read(path), path=name))
+        except UnicodeEncodeError:
+            readable = Path(os.fsencode(name).decode(errors="replace"))
+            self.rejected.append(Rejected(readable, "has a name that is not UTF-8; rename it"))
+        except (JournalError, StorageError) as error:
+            self.rejected.append(Rejected(name, str(error)))
+
+    def _keep(self, run: Run) -> None:
+        other = self.runs.get(run.identity)
+        if other and run.results.campaign.unfinished:
+            return  # its campaign has been saved since
+        if other and run.rounds <= other.rounds:
+            same = run.digest == other.digest
+            raise StorageError(f"is {'a copy' if same else 'an earlier state'} of {other.path}")
+        if other:
+            self.runs.pop(run.identity)
+            self.rejected.append(Rejected(other.path, f"is an earlier state of {run.path}"))
+        parts = slices(run)
+        for key, part in parts.items():
+            if key not in self._newest or part.when >= self._newest[key].when:
+                self._newest[key] = part
+        slim = {key: part.slim() for key, part in parts.items()}
+        self.runs[run.identity] = _Kept(run.path, run.rounds, run.digest, slim)
+
+    def groups(self, read: Callable[[Path], Run]) -> Iterator[Group]:
+        """Yield the groups of what was read."""
+        alike: dict[Conditions, list[Slice]] = {}
+        for kept in self.runs.values():
+            for key, part in kept.slices.items():
+                alike.setdefault(key, []).append(part)
+        for key, parts in alike.items():
+            *older, last = sorted(parts, key=lambda part: part.when)
+            newest = self._newest[key]
+            if newest.path != last.path:  # an earlier state of a run that was saved later than the whole
+                newest = replace(slices(read(self._folder / last.path))[key], path=last.path)
+            yield Group(key, (*older, newest))
+
+
+def read_storage(folder: Path, unfinished: Callable[[Path], Run] | None = None) -> Storage:
+    """Read every saved run below ``folder`` and, with ``unfinished``, the journals of campaigns that have not ended.
+
+    Copies of a run count once: of several files with one identity the one with the most rounds, or else the first.
+
+    Raises:
+        StorageError: there is no run that can be used.
+    """
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise StorageError(f"the storage {folder} {problem}; give the one of pytest-benchmark with --storage")
+    readers = {"*.json": read_saved} | ({"*.jsonl": unfinished} if unfinished else {})
+    reader = _Reader(folder)
+    for pattern, read in readers.items():
+        for path in sorted(folder.rglob(pattern)):
+            reader.add(path, read)
+    if not reader.runs:
+        reasons = "".join(f"\n  {rejected.path} {rejected.reason}" for rejected in reader.rejected)
+        raise StorageError(
+            f"no run can be used of {len(reader.rejected)} files in {folder};"
+            f" measure with: pytest bench/ --benchmark-autosave{reasons}"
+        )
+    groups = reader.groups(lambda path: readers[f"*{path.suffix}"](path))
+    newest_first = sorted(groups, key=lambda group: group.newest.when, reverse=True)
+    return Storage(tuple(newest_first), tuple(reader.rejected))

@@ -1,0 +1,262 @@
+"""Worker processes: started, pinned, paused, asked with a time limit, and killed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import os
+import shlex
+import signal
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import execnet
+import numpy as np
+import psutil
+import threadpoolctl
+
+from impls.theano_lanes import flag
+from impls.worker import pack, unpack
+from samenet import bootstrap
+from samenet.errors import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from impls.lanes import Case
+    from impls.workload import Float32, Params, Workload
+    from samenet.data import Split
+
+# Every library that has a thread setting gets the same one, and affinity holds those that have none (XLA).
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+class Run(NamedTuple):
+    """What one run took, by the worker's clock and by the harness's, messages included; ``losses`` (steps,)."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    harness_seconds: float
+    losses: Float32
+
+
+def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
+    """Return the variables that a worker of ``case`` gets: ``threads`` for every library, and caches below ``folder``.
+
+    The first worker in a folder pays for compiling, and no earlier campaign can pay for it.
+    """
+    theano = [flag("base_compiledir", str(folder / "theano")), os.environ.get("THEANO_FLAGS")]
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | {
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+        "THEANO_FLAGS": ",".join(filter(None, theano)),
+        "JAX_PLATFORMS": case.device.kind,
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+
+
+def packages(root: Path, folder: Path) -> Path:
+    """Return a folder below ``folder`` that has the implementations of ``root`` and nothing else to import.
+
+    Where samenet is installed, ``root`` has the harness's packages too, which are not those of the worker.
+    """
+    place = folder / f"packages-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
+    place.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # another worker was faster
+        (place / "impls").symlink_to(root.absolute() / "impls")
+    return place
+
+
+def first_line(formatted: str) -> str:
+    """Return the type and the first line of the exception that ``formatted``, a traceback, ends with.
+
+    Frames are indented. What follows the first line is often advice that is the same for every error.
+    """
+    *_, last = formatted.rpartition("Traceback (most recent call last):\n")
+    lines = [line for line in last.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[0] if lines else "an unknown error"
+
+
+class Worker:
+    """One process that trains one case, in the interpreter of its framework; a context manager that kills it."""
+
+    def __init__(
+        self,
+        case: Case,
+        python: Path,
+        root: Path,
+        *,
+        cpus: Sequence[int],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float = 300.0,
+    ) -> None:
+        """Start ``python`` on ``cpus`` with the implementations below ``root``; ``folder`` takes its caches and log.
+
+        ``start_seconds`` is what it takes until Python and numpy are there.
+
+        Raises:
+            WorkerError: the interpreter does not start.
+        """
+        self.case, self.cpus = case, tuple(cpus)
+        self._timeout_seconds = timeout_seconds
+        self.pid = 0  # until the process has sent it
+        self._log = folder / f"{case.id}-{time.monotonic_ns()}.log"
+        settings = environment_of(case, len(cpus), folder) | dict(environment or {})
+
+        start = time.perf_counter()
+        self._group = execnet.Group()
+        try:
+            gateway = self._group.makegateway(f"popen//python={shlex.quote(str(python))}")
+            self._channel = gateway.remote_exec(bootstrap)
+            self._channel.send((str(packages(root, folder)), list(cpus), settings, str(self._log)))
+            self.pid = int(self._receive("start"))
+            self._receive("start")
+        except (OSError, AssertionError) as error:  # execnet asserts that the new interpreter answered
+            self._group.terminate(timeout=1)
+            raise WorkerError(
+                f"{python} does not start: {error}; give another with --python {case.implementation.environment}=PATH"
+            ) from error
+        except BaseException:  # Ctrl-C too: no process is left behind
+            self.kill()
+            raise
+        self.start_seconds = time.perf_counter() - start
+
+    def __enter__(self) -> Self:
+        """Return the worker itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the process."""
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the process, if it is still there: it holds nothing that has to be saved."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self._group.terminate(timeout=1)
+
+    def _ended(self, when: str) -> str:
+        """Say how the process ended, and what it wrote first."""
+        try:
+            code = psutil.Process(self.pid).wait(timeout=5) if self.pid else None
+        except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+            code = None
+        how = f"{self.case.id} " + ("disappeared" if code is None else f"ended with exit code {code}")
+        if code is not None and code < 0:
+            how = f"{self.case.id} was killed by {signal.Signals(-code).name}"
+        written = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        return f"{how} {when}" + (f"; it wrote: {written[0]}" if written else "")
+
+    def _receive(self, request: str) -> Any:  # noqa: ANN401  # whatever the request answers
+        try:
+            return self._channel.receive(self._timeout_seconds)
+        except self._channel.TimeoutError:
+            self.kill()  # it must not run on next to the others
+            raise WorkerError(
+                f"{self.case.id} did not finish {request} in {self._timeout_seconds:g} s; raise --timeout"
+            ) from None
+        except self._channel.RemoteError as error:
+            raise WorkerError(f"{self.case.id} failed in {request}: {first_line(str(error.formatted))}") from error
+        except (EOFError, OSError):
+            raise WorkerError(self._ended(f"during {request}")) from None
+
+    def _ask(self, request: str, **arguments: object) -> Any:  # noqa: ANN401  # whatever the request answers
+        try:
+            self._channel.send((request, arguments))
+        except OSError:
+            raise WorkerError(self._ended(f"before {request}")) from None
+        return self._receive(request)
+
+    def load_framework(self) -> float:
+        """Import the implementation and its framework; returns the seconds that it took."""
+        return float(self._ask("load_framework", trainer=self.case.implementation.trainer)["import_seconds"])
+
+    def build(self, workload: Workload, train: Split, initial: Params) -> float:
+        """Make the trainer on the whole minibatches of ``train``; returns the seconds that its constructor took.
+
+        Afterwards ``transfer_seconds`` is what it takes to put the data on a device, None on a CPU.
+        """
+        rows = len(train.labels) // workload.batch_size * workload.batch_size
+        reply = self._ask(
+            "build",
+            # Defaults are not sent: a worker of an earlier revision may not know the field.
+            workload={
+                item.name: getattr(workload, item.name)
+                for item in fields(workload)
+                if getattr(workload, item.name) != item.default
+            },
+            images=pack(train.images[:rows]),
+            labels=pack(train.labels[:rows]),
+            initial=[pack(value) for value in initial],
+            device=str(self.case.device),
+        )
+        self.transfer_seconds: float | None = reply.get("transfer_seconds")  # missing in an earlier revision
+        return float(reply["build_seconds"])
+
+    def run(self, steps: int, first: int = 0, weights: Params | None = None) -> Run:
+        """Train ``steps`` updates from minibatch ``first`` on, starting with ``weights`` or else the initial ones.
+
+        Raises:
+            WorkerError: the worker failed, or a loss is not finite or missing.
+        """
+        # Defaults are not sent: a worker of an earlier revision may not know the argument.
+        self._ask("reset", **({} if weights is None else {"weights": [pack(value) for value in weights]}))
+        begin = time.perf_counter()
+        reply = self._ask("run", steps=steps, **({"first": first} if first else {}))
+        harness_seconds = time.perf_counter() - begin
+        losses = unpack(reply["losses"])
+        if losses.shape != (steps,):
+            raise WorkerError(f"{self.case.id} returned {losses.shape} losses for {steps} steps")
+        if not np.isfinite(losses).all():
+            first = int(np.flatnonzero(~np.isfinite(losses))[0])
+            raise WorkerError(f"{self.case.id}: the loss of step {first} is {losses[first]}; lower learning_rate")
+        return Run(float(reply["wall_seconds"]), float(reply["cpu_seconds"]), harness_seconds, losses)
+
+    def params(self) -> Params:
+        """Return the weights after the last ``run``."""
+        return tuple(map(unpack, self._ask("params")))
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of Python, numpy and the framework."""
+        distributions = [distribution for _, distribution in self.case.implementation.packages]
+        return dict(self._ask("versions", distributions=distributions))
+
+    def thread_pools(self) -> list[dict[str, Any]]:
+        """Return the BLAS and OpenMP libraries in the process and their threads, as threadpoolctl finds them.
+
+        Of a library's path only the name stays: the run may be published.
+        """
+        pools = self._ask("thread_pools", text=inspect.getsource(threadpoolctl))
+        return [pool | {"filepath": Path(pool["filepath"]).name} for pool in pools]
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that the process has held.
+
+        From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
+        """
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def pause(self) -> None:
+        """Stop every thread of the process, so that it can take no CPU from the one that is measured."""
+        with contextlib.suppress(ProcessLookupError):  # the next request shows that it is dead
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Continue the process."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)

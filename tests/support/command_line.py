@@ -1,0 +1,80 @@
+"""``pytest bench/`` as its users run it, in a process of its own, and what it saves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from samenet.environments import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRIES = 3
+QUICK = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Runs ``pytest bench/`` on ``data`` with quick settings; ``storage`` is where it saves."""
+
+    data: Path
+    storage: Path
+
+    def command(self, *options: str, data: Path | None = None) -> list[str]:
+        """Return the command line."""
+        command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", *QUICK]
+        command += ["--benchmark-storage", str(self.storage), "--data", str(data or self.data)]
+        return [*command, *options]
+
+    def environment(self, *, frameworks: bool = False, plugins: bool = False, **variables: str) -> dict[str, str]:
+        """Return the environment; without ``frameworks`` this interpreter serves numpy, and no other is started."""
+        paths = [str(ROOT / "tests" / "plugin")] if plugins else []
+        paths += [path for path in [os.environ.get("PYTHONPATH", "")] if path]
+        variables |= {} if frameworks else {"TOX_WORK_DIR": str(self.storage / "no-tox")}
+        settings = {name: value for name, value in os.environ.items() if name not in {"SAMENET_DATA", "COLUMNS"}}
+        return settings | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "160"} | variables
+
+    def __call__(self, *options: str, data: Path | None = None, **environment: Any) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return subprocess.run(
+            self.command(*options, data=data),
+            cwd=ROOT,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def quiet(self, *options: str, **environment: Any) -> subprocess.CompletedProcess[str]:
+        """Run it until the machine has disturbed no case, or skip the test with what disturbed the last one."""
+        for _ in range(TRIES):
+            for stale in self.storage.rglob("*.json"):
+                stale.unlink()
+            result = self(*options, **environment)
+            busy = re.findall(r"\S+ (?:is|are) (?:contended|throttled): .*", result.stdout)
+            if not busy:
+                return result
+        pytest.skip(f"this machine is too busy: {busy[0]}")
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    """Return the one run that was saved below ``folder``."""
+    (path,) = folder.rglob("*.json")
+    run: dict[str, Any] = json.loads(path.read_text())
+    return run
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return every case of the one run below ``folder``, with or without a number, by its id."""
+    run = saved(folder)
+    found = [each["extra_info"] for each in run["benchmarks"]] + run["samenet"]["cases_without_number"]
+    return {each["case"]: each for each in found}

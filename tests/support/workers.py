@@ -1,0 +1,47 @@
+"""A real worker for each case, and the check that it trains the same network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from impls.registry import cases, implementations
+from impls.workload import Workload, initial_params
+from samenet.environments import ROOT, find_interpreter
+from samenet.errors import NoInterpreterError
+from samenet.preparation import is_absent
+from samenet.reference import Reference
+from tests.support.data import make_split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from impls.lanes import Case, Implementation
+    from samenet.workers import Worker
+
+CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
+
+
+def implementation(name: str) -> Implementation:
+    """Return the implementation of this name."""
+    return next(each for each in implementations() if each.name == name)
+
+
+def interpreter_for(case: Case) -> Path:
+    """Return the interpreter that serves ``case``, or skip the test with the reason why there is none."""
+    try:
+        return find_interpreter(case.implementation, {}, ROOT)
+    except NoInterpreterError as error:
+        pytest.skip(str(error))
+
+
+def assert_agreement(worker: Worker, workload: Workload, rows: int) -> None:
+    """Train on ``rows`` images that have something to learn, three minibatches at least, as the reference does."""
+    split = make_split(max(rows, 3 * workload.batch_size), workload.inputs, workload.classes)
+    initial = initial_params(workload)
+    reference = Reference(workload, split, initial)
+    worker.build(workload, split, initial)
+    losses = worker.run(reference.steps).losses
+    parity = reference.judge(losses, worker.params())
+    assert parity.verified, f"{workload}: {parity.sentence}"

@@ -1,0 +1,213 @@
+"""Saved runs as ``samenet.storage`` reads them: files of any kind, copies, and unfinished campaigns."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from samenet.errors import JournalError, StorageError
+from samenet.records import State
+from samenet.storage import as_builtins, read_run, read_storage
+from tests.support.saved_runs import case_result, failed, record, run, save
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from samenet.storage import Run
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    """Return why files were left out, by their names."""
+    return {rejected.path.name: rejected.reason for rejected in read_storage(folder).rejected}
+
+
+def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+    """A case comes back equal, nulls and unknown ends of an interval included."""
+    result = replace(case_result(), efficiency=None, peak_bytes=None)
+    back = read_run(save(tmp_path, "one", run(as_builtins(result), failed("torch")))).results
+    assert back["numpy-cpu"] == result
+    assert back["torch-cpu"].state is State.FAILED
+    with pytest.raises(KeyError, match="choose one of: numpy-cpu, torch-cpu"):
+        back["jax-cpu"]
+
+
+def test_a_diverged_case_is_read_with_its_losses(tmp_path: Path) -> None:
+    """JSON has no NaN: it is saved as null, and the other cases of the file are still there."""
+    diverged = replace(case_result("torch"), state=State.UNVERIFIED, losses=(2.3, math.nan), error_rates={"test": 90.0})
+    back = read_run(save(tmp_path, "one", run(record(), as_builtins(diverged)))).results["torch-cpu"]
+    assert back.losses[0] == 2.3
+    assert math.isnan(back.losses[1])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is not a JSON file, or is cut short"),
+        (b"\xff\xfe\x00", "is not a JSON file, or is cut short"),
+        (b'"\xff"', "is not a JSON file, or is cut short"),
+        (b'{"a": 1, "a": 2}', "one of these keys is there twice: a"),
+        (DEEP.encode(), "is not a JSON file, or is cut short"),
+        (b"[]", "is not a JSON file of pytest-benchmark"),
+        (b"{}", "was saved by plain pytest-benchmark"),
+        (b'{"samenet": {"schema": 3}}', "has schema 3, and this version reads schemas 1 to 2; update samenet"),
+        (b'{"samenet": {"schema": 0}}', "has schema 0, and this version reads schemas 1 to 2; measure again"),
+        (b'{"samenet": {"schema": 1}}', "does not fit schema 1: "),
+        (b'{"samenet": {"schema": 2}}', "does not fit schema 2: "),
+    ],
+)
+def test_a_file_that_is_not_a_run_is_listed_with_its_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    """The others are read."""
+    save(tmp_path, "good", run(record()))
+    (tmp_path / "bad.json").write_bytes(content)
+    assert reason in reasons(tmp_path)["bad.json"]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"seconds": {"value": 1.0, "low": -0.1, "high": 2.0}}, "the interval -0.1 to 2 does not hold its estimate 1"),
+        ({"seconds": {"value": 1.0, "low": 0, "high": 2.0}}, "does not hold its estimate"),
+        ({"seconds": {"value": 1.0, "low": 2.0, "high": 3.0}}, "does not hold its estimate"),
+        ({"seconds": None}, "numpy-cpu is valid and has no seconds"),
+        ({"rounds": []}, "has numpy-cpu as valid without its rounds and launches"),
+        ({"workload": {"hidden": 0}}, "hidden is 0"),
+        ({"peak_bytes": 10**400}, "an integer has 401 digits"),
+        ({"device": 3}, "Expected `str`, got `int` - at `$.cases[0].device`"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_figures_that_cannot_be_are_no_figures(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
+    """The reason names what is wrong and where."""
+    save(tmp_path, "good", run(record()))
+    save(tmp_path, "bad", run(record() | more))
+    assert reason in reasons(tmp_path)["bad.json"]
+
+
+def test_files_of_any_kind_are_listed(tmp_path: Path) -> None:
+    """A pipe is not waited for, and a folder, a socket and a dangling link are no runs."""
+    save(tmp_path, "good", run(record()))
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "null.json").symlink_to("/dev/zero")
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(os.path.relpath(tmp_path / "socket.json"))  # a socket's path has to be short
+    bound.close()
+    found = reasons(tmp_path)
+    assert found.pop("link.json") == "cannot be read: No such file or directory"
+    assert found == dict.fromkeys(["pipe.json", "folder.json", "null.json", "socket.json"], "is not a regular file")
+
+
+def test_a_name_that_is_not_utf8_is_listed_readably(tmp_path: Path) -> None:
+    """No page and no table could be written with it."""
+    good = save(tmp_path, "good", run(record()))
+    shutil.copy(good, os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.json"))
+    assert reasons(tmp_path) == {"caf\N{REPLACEMENT CHARACTER}.json": "has a name that is not UTF-8; rename it"}
+
+
+def test_foreign_benchmarks_are_left_out(tmp_path: Path) -> None:
+    """Another suite may be saved into the same file."""
+    content = run(record())
+    content["benchmarks"] += [{"name": "theirs", "extra_info": {"size": 3}}, {"name": "bare"}]
+    (case,) = read_run(save(tmp_path, "one", content)).results.cases
+    assert case.case == "numpy-cpu"
+
+
+def test_dates_are_in_utc_and_a_missing_commit_has_no_name(tmp_path: Path) -> None:
+    """Two time zones share a history; pytest-benchmark writes ``unversioned`` where there is no repository."""
+    content = run(record(), commit="unversioned") | {"datetime": "2026-01-01T02:00:00+09:00"}
+    found = read_run(save(tmp_path, "one", content))
+    assert found.when.isoformat() == "2025-12-31T17:00:00+00:00"
+    assert found.commit.id is None
+    assert found.commit.label == "no commit"
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path: Path) -> None:
+    """Also where another program has written it, with its keys in another order."""
+    content = run(record())
+    save(tmp_path, "0001_one", content)
+    save(tmp_path / "z", "0007_copy", dict(reversed(content.items())))
+    storage = read_storage(tmp_path)
+    assert [len(group.slices) for group in storage.groups] == [1]
+    (copy,) = storage.rejected
+    assert copy.path == Path("z/Linux-CPython-3.11-64bit/0007_copy.json")
+    assert copy.reason == "is a copy of Linux-CPython-3.11-64bit/0001_one.json"
+
+
+@pytest.mark.parametrize(("early", "late"), [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("hours", [1, -1])
+def test_of_one_campaign_the_state_with_most_rounds_counts(tmp_path: Path, early: str, late: str, hours: int) -> None:
+    """An interrupted run that was completed later; in any order of names and dates its raw values are kept."""
+    half, whole = record(), record()
+    half["rounds"] = half["rounds"][:3]
+    save(tmp_path, early, run(half, campaign={"id": "x", "interrupted": True}))
+    save(tmp_path, late, run(whole, campaign={"id": "x"}, hours=hours))
+    (group,) = (storage := read_storage(tmp_path)).groups
+    assert [part.path.stem for part in group.slices] == [late]
+    assert len(group.newest.cases[0].rounds) == 5
+    (rejected,) = storage.rejected
+    assert rejected.path.stem == early
+    assert rejected.reason == f"is an earlier state of Linux-CPython-3.11-64bit/{late}.json"
+
+
+def test_only_the_newest_run_of_a_group_has_raw_values(tmp_path: Path) -> None:
+    """A thousand runs would take gigabytes."""
+    for number, hours in enumerate([1, 3, 2]):
+        save(tmp_path, str(number), run(record(), hours=hours))
+    (group,) = read_storage(tmp_path).groups
+    assert [part.path.stem for part in group.slices] == ["0", "2", "1"]
+    assert [len(part.cases[0].rounds) for part in group.slices] == [0, 0, 5]
+    assert group.newest.cases[0].losses
+
+
+def journal(saved: Path) -> Callable[[Path], Run]:
+    """Return a reader of journals that have the content of run ``saved``; an empty one cannot be read."""
+
+    def read(path: Path) -> Run:
+        if not (name := path.read_text()):
+            raise JournalError("has no campaign; delete it")
+        base = read_run(saved)
+        campaign = replace(base.results.campaign, id=name, unfinished=True)
+        return replace(base, path=path, results=replace(base.results, campaign=campaign), digest="")
+
+    return read
+
+
+def test_an_unfinished_campaign_is_shown_until_it_is_saved(tmp_path: Path) -> None:
+    """Its journal is read like a run, and passed over once a saved run has its id."""
+    saved = save(tmp_path, "one", run(record(), campaign={"id": "done"}))
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    for name, content in (("a", "done"), ("b", "running"), ("c", "")):
+        (folder / f"{name}.jsonl").write_text(content)
+    assert len(read_storage(tmp_path).groups[0].slices) == 1
+    storage = read_storage(tmp_path, unfinished=journal(saved))
+    assert [(str(part.path), part.campaign.unfinished) for part in storage.groups[0].slices] == [
+        ("Linux-CPython-3.11-64bit/one.json", False),
+        ("journal/b.jsonl", True),
+    ]
+    assert [(str(each.path), each.reason) for each in storage.rejected] == [
+        ("journal/c.jsonl", "has no campaign; delete it")
+    ]
+
+
+def test_a_run_that_is_asked_for_by_path_is_named_in_the_error(tmp_path: Path) -> None:
+    """``read_run`` is for users, who need to know which file it was."""
+    with pytest.raises(StorageError, match=r"nowhere\.json cannot be read: No such file"):
+        read_run(tmp_path / "nowhere.json")
+
+
+def test_records_are_builtins_when_they_are_saved() -> None:
+    """NaN and infinity are null, and what was null is absent again after reading."""
+    assert as_builtins({"a": math.nan, "b": math.inf, "c": (State.VALID,)}) == {"a": None, "b": None, "c": ["valid"]}
+    assert msgspec.json.encode(case_result())

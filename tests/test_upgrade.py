@@ -1,0 +1,69 @@
+"""Files of schema 1 load: published ones, those of version 0.1.0, and what its fields meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from samenet.environments import ROOT
+from samenet.records import State
+from samenet.results import Outcome
+from samenet.storage import read_run
+from samenet.upgrade import upgrade
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD = ROOT / "tests/data/schema-1"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "reports/published").rglob("*.json")), ids=lambda path: path.stem)
+def test_published_runs_load(path: Path) -> None:
+    """The two trainings that the documentation shows, of schema 1."""
+    results = read_run(path).results
+    assert len(results.cases) == 4
+    assert all(case.state is State.VALID and case.training for case in results.cases)
+    assert {type(each.megahertz) for case in results.cases for each in case.rounds} == {type(None)}
+    causes = {each.disturbance.cause for case in results.cases for each in case.rounds if each.disturbance}
+    assert causes <= {State.CONTENDED}
+
+
+def test_runs_of_the_version_before_load() -> None:
+    """Its comparison, its bound and the second half of its A/A pair are whole results now."""
+    plain, against = (read_run(path).results for path in sorted(OLD.glob("*.json")))
+    assert plain.machine.governor is plain.machine.gpu_driver is None
+    assert plain.bound
+    assert plain.again
+    assert plain.bound.workload == plain.again.workload == plain.cases[0].workload
+    assert plain.bound.timed.value < plain.cases[0].timed.value
+    assert against.against
+    assert [case.state for case in against.against.before] == [State.VALID, State.VALID]
+    assert against.against.before[0].timed.has_interval
+    assert {verdict.word for verdict in against.against.verdicts} == {Outcome.INCONCLUSIVE}
+
+
+def test_sentences_and_zeros_of_schema_1_get_their_meaning() -> None:
+    """A disturbance has a cause, 0 is unknown where nothing can be 0, and an interval that reached 0 is none."""
+    gpu = {"megahertz": 0.0, "celsius": 0.0, "watts": 0.0, "joules": 0.0, "slowdown": "", "others": 0}
+    rounds: list[dict[str, Any]] = [
+        {"launch": 0, "turn": turn, "wall_seconds": 1.0, "joules": 0.0, "disturbance": text, "gpu": gpu}
+        for turn, text in enumerate(["", "throttled 3 times", "the hypervisor took 9 % of its CPUs"])
+    ]
+    case: dict[str, Any] = {
+        "case": "a",
+        "state": "valid",
+        "rounds": rounds,
+        "seconds": {"value": 1.0, "low": -0.1, "high": 2.0},
+    }
+    case |= {"peak_bytes": 0, "manifest": {"blas": "not stated", "compile": "none"}}
+    machine = {"governor": "not told", "gpu_driver": "none"}
+    new = upgrade({"benchmarks": [{"extra_info": case}], "samenet": {"schema": 1, "machine": machine}})
+    found = new["benchmarks"][0]["extra_info"]
+    assert found["seconds"] == {"value": 1.0}
+    assert found["manifest"] == {"blas": "unknown", "compile": "none"}
+    assert "peak_bytes" not in found
+    assert new["samenet"]["machine"] == {}
+    assert [each.get("disturbance", {}).get("cause") for each in found["rounds"]] == [None, "throttled", "contended"]
+    assert found["rounds"][0]["gpu"] == {"slowdown": "", "others": 0}
+    assert "joules" not in found["rounds"][0]

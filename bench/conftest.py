@@ -10,33 +10,56 @@ import pytest
 from bench.options import add_options
 from bench.plugin import Plugin
 from bench.replay import WorkerClock
+from bench.selection import refuse_to_split
 from impls.registry import cases
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from bench.ending import Code
     from impls.lanes import Case
     from samenet import CaseResult
 
 LONG = {"test_scaling.py", "test_epochs.py"}  # take hours: collected only where they are named
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add samenet's options."""
-    add_options(parser.getgroup("samenet", "samenet: the same network in every framework"))
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add samenet's options.
+
+    Raises:
+        pytest.UsageError: pytest-benchmark is missing, or another plugin has an option of the same name.
+    """
+    if not pluginmanager.hasplugin("benchmark"):
+        raise pytest.UsageError(
+            "pytest-benchmark is not loaded; run: python -m pip install --group bench, and leave -p no:benchmark out"
+        )
+    try:
+        add_options(parser.getgroup("samenet", "samenet: the same network in every framework"))
+    except ValueError as error:
+        reason = f"another plugin of pytest has one of samenet's options ({error})"
+        raise pytest.UsageError(f"{reason}; switch it off, as with -p no:timeout") from None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Code, Code]:
+    """Decide about the exit code."""
+    from bench.ending import Ending  # noqa: PLC0415  # needs pytest-benchmark, whose absence has a sentence
+
+    return (yield from Ending.of(config).session())
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register this session's plugin.
+    """Register this session's plugins.
 
     Raises:
         pytest.UsageError: the session is split over several processes.
     """
-    if (
-        hasattr(config, "workerinput")
-        or config.getoption("numprocesses", None)
-        or config.getoption("dist", "no") != "no"
-    ):
-        raise pytest.UsageError("cases are measured interleaved, by one process; leave -n and --dist out")
-    config.pluginmanager.register(Plugin(config), "samenet")
+    from bench.ending import Ending  # noqa: PLC0415  # as above
+
+    refuse_to_split(config)
+    ending = Ending.of(config)
+    config.pluginmanager.register(ending, "samenet-ending")
+    config.pluginmanager.register(Plugin(config, ending), "samenet")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

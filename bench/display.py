@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from functools import singledispatch
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from rich import progress
 from rich.console import Console
@@ -17,6 +17,7 @@ from samenet import Epochs, Results, Scaling
 from samenet.verdicts import Comparison
 
 if TYPE_CHECKING:
+    from reports.streams import Output
     from samenet.protocols import Protocol
 
 LOG_SECONDS = 30.0  # a log gets a line no more often than this
@@ -25,9 +26,13 @@ LOG_SECONDS = 30.0  # a log gets a line no more often than this
 class Display:
     """A bar with the time left on a terminal, a line now and then elsewhere; a context manager."""
 
+    def __init__(self, output: Output) -> None:
+        """Draw on ``output``."""
+        self._output = output
+
     def __enter__(self) -> Self:
-        """Begin to draw on standard output, as it is now."""
-        self._console = Console()
+        """Begin to draw."""
+        self._console = Console(file=cast("TextIO", self._output))
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench import outputs
 from bench.display import Display, render
-from bench.options import settings, storage_folder
+from bench.options import settings
+from bench.selection import select
 from reports import ci, verdicts
 from samenet import Measurement, SamenetError, Scaling
 from samenet.assembly import merge
-from samenet.errors import SettingsError
+from samenet.machine.lock import only_campaign
 from samenet.measurement import check_resume
 from samenet.records import State
 from samenet.saved import as_builtins
 from samenet.verdicts import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
+    from bench.ending import Ending
+    from bench.selection import Selection
     from impls.lanes import Case
     from samenet.results import CaseResult, Results
 
@@ -30,90 +34,81 @@ if TYPE_CHECKING:
 class Plugin:
     """One pytest session: the measurement of the selected cases, for a protocol of sizes one for each size."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, ending: Ending) -> None:
         """Prepare nothing yet: ``--help`` and ``--collect-only`` need no data."""
-        self._config = config
+        self._config, self._ending = config, ending
         self._measurements: dict[str, Measurement] = {}  # by size, "" where there are no sizes
+        self._waiting: set[tuple[Case, str]] = set()  # measured, or going to be, and not handed to a test yet
         self.results: dict[str, Results] = {}
-        self._stored: dict[str, set[str]] = {}  # cases whose tests have run, by size
-        self._saved = True  # until the run cannot be
-        self._warnings: list[str] = []  # printed at the end
-        self._errors: list[str] = []  # of outputs, printed at the end
+        ending.kept = self.kept
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Check everything that can be wrong, and then measure."""
-        items = [item for item in session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-        selected = [item for item in items if "case" in item.callspec.params and hasattr(item.module, "protocol")]
-        modules = {item.module for item in selected}
-        if len(modules) > 1:
-            names = ", ".join(sorted(module.__name__.rpartition(".")[2] for module in modules))
-            raise pytest.UsageError(f"{names} measure by different protocols; run one at a time")
-        option = self._config.option
-        failed_to_collect = session.testsfailed and not option.continue_on_collection_errors
-        if not selected or option.collectonly or option.setupplan or option.benchmark_skip or failed_to_collect:
+        if session.testsfailed or self._config.option.collectonly:  # pytest ends where a file cannot be collected
+            return
+        selection = select(session)
+        if selection is None:
             return
         try:
-            self._prepare(selected, modules.pop().protocol(self._config.option))
+            self._prepare(selection)
+            self._check_terminal()
             self._measure()
         except SamenetError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(f"{error}{self.kept()}") from None
+        self._config.option.maxfail = 0  # everything has been measured: -x would lose the results of the other cases
 
-    def _prepare(self, items: list[Any], protocol: Any) -> None:  # noqa: ANN401  # a Protocol of any kind
+    def _prepare(self, selection: Selection) -> None:
         """Make the measurements of what is selected.
 
         Raises:
             SamenetError: an option is wrong, or an output cannot be written.
         """
-        option = self._config.option
-        self._check_outputs(protocol.saves_as)
-        cases: dict[str, list[Case]] = {}
-        for item in items:
-            cases.setdefault(item.callspec.params.get("size", ""), []).append(item.callspec.params["case"])
+        option, protocol = self._config.option, selection.module.protocol(self._config.option)
+        benchmarks = self._config._benchmarksession  # type: ignore[attr-defined]  # noqa: SLF001
+        if protocol.saves_as and not (option.benchmark_save or option.benchmark_autosave):
+            benchmarks.save = protocol.saves_as  # an hour of training is worth a file
+        outputs.check(self._config)
         dataset = None
-        for size, chosen in cases.items():
+        for size, chosen in selection.cases.items():
             of_size = Scaling(sizes=(size,)) if size else protocol
             measurement = Measurement(chosen, settings(option, of_size), dataset)
             self._measurements[size], dataset = measurement, measurement.dataset
+            self._waiting |= {(case, size) for case in chosen}
         check_resume(list(self._measurements.values()))
         for line in next(iter(self._measurements.values())).description:
             self._say(line)
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, **markup: bool) -> None:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter:
-            reporter.write_line(line)
+            reporter.write_line(line, **markup)
+        else:
+            self._ending.output.write(f"{line}\n")
 
-    def _check_outputs(self, saves_as: str | None) -> None:
-        """Refuse an output that cannot be written before anything is measured, not after."""
-        option, benchmarks = self._config.option, self._config._benchmarksession  # type: ignore[attr-defined]  # noqa: SLF001
-        if saves_as and not (option.benchmark_save or option.benchmark_autosave):
-            benchmarks.save = saves_as  # an hour of training is worth a file
-        folder = storage_folder(option)
-        if (benchmarks.save or benchmarks.autosave) and folder:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                probe = folder / f".samenet-{os.getpid()}"
-                probe.touch()
-                probe.unlink()
-            except OSError as error:
-                raise pytest.UsageError(
-                    f"cannot save into {folder}: {error.strerror}; choose another with --benchmark-storage"
-                ) from None
-        self._write("")
+    def _check_terminal(self) -> None:
+        """Refuse an output that has ended already, as where it is a pipe to ``head -1``.
+
+        Raises:
+            pytest.UsageError: it has.
+        """
+        self._ending.output.flush()
+        if self._ending.output.error:
+            raise pytest.UsageError(f"{self._ending.output.error}; nothing was measured")
 
     def _measure(self) -> None:
         """Run the measurements past pytest's capture, until one is interrupted."""
         capture = self._config.pluginmanager.getplugin("capturemanager")
-        for size, measurement in self._measurements.items():
-            with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-                self.results[size] = measurement.run(Display())
-            if self.results[size].campaign.interrupted:
-                break
+        with only_campaign():
+            for size, measurement in self._measurements.items():
+                with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+                    self.results[size] = measurement.run_locked(Display(self._ending.output))
+                if self.results[size].campaign.interrupted:
+                    break
 
     def result(self, case: Case, size: str = "") -> CaseResult | None:
-        """Return the result of ``case`` to be stored, or None where the measurement was interrupted before."""
-        self._stored.setdefault(size, set()).add(case.id)
+        """Hand over the result of ``case``, or None where the measurement was interrupted before."""
+        self._waiting.discard((case, size))
         return self.results[size][case.id] if size in self.results else None
 
     @property
@@ -129,86 +124,87 @@ class Plugin:
             without = [case for case in self.merged.cases if case.state is not State.VALID]
             output_json["samenet"] = section | {"cases_without_number": [as_builtins(case) for case in without]}
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
-        """Save, and only then remove the journals; the exit code says what happened."""
-        benchmarks = session.config._benchmarksession  # type: ignore[attr-defined]  # noqa: SLF001
-        save = benchmarks.handle_saving
+    def pytest_benchmark_update_commit_info(self, commit_info: dict[str, Any]) -> None:
+        """Name the commit that was measured: pytest-benchmark follows a hook's GIT_DIR to another repository."""
+        if self._measurements:
+            commit = next(iter(self._measurements.values())).parts[0].header.commit
+            if commit.id != commit_info["id"]:
+                commit_info |= {"id": commit.id or "unversioned", "time": None, "author_time": None}
+            commit_info |= {"branch": commit.branch or "(unknown)", "dirty": bool(commit.dirty)}
+            commit_info.pop("error", None)  # has paths
 
-        def guarded() -> None:
-            try:
-                save()
-            except OSError as error:
-                self._saved = False
-                self._errors.append(f"the run could not be saved: {error.strerror}{self._rescue()}")
-
-        benchmarks.handle_saving = guarded  # a full disk would end the session before its summary
-        results = self.merged
-        if results:
-            self._finish(session, results)
-        yield
-        if results and self._saved and not results.campaign.interrupted:
-            self._release_journals(results)
-        if self._errors and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-    def _release_journals(self, results: Results) -> None:
-        """Remove what is saved from the journals; a failed training is tried again from the journal of the others."""
-        failed = any(case.rounds and case.state is State.FAILED for case in results.cases)
-        for size, measurement in self._measurements.items():
-            if not (failed and measurement.settings.protocol.resumes):
-                valid = {case.case for case in self.results[size].cases if case.state is State.VALID}
-                measurement.release_journals(kept=valid - self._stored.get(size, set()))
-
-    def _rescue(self) -> str:
-        """Say how a run that could not be saved is kept."""
-        paths = [journal.path for each in self._measurements.values() for journal in each.journals if journal.path]
-        return f"; its rounds are in {', '.join(map(str, paths))}: free space, and rerun with --resume" if paths else ""
-
-    def _write(self, comment: str) -> None:
-        """Write the Markdown of a comparison; without any this checks that it can be written.
-
-        Raises:
-            SettingsError: an output cannot be written.
-        """
-        path = self._config.option.comment
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Save; this is inside of the terminal's hook, which prints the summary."""
+        ending, results = self._ending, self.merged
+        outputs.guard_saving(session.config._benchmarksession, ending, self.kept)  # type: ignore[attr-defined]  # noqa: SLF001
+        if results and results.against:
+            with ending.caught():
+                comparison = Comparison.saved(results.against)
+                outputs.write_comparison(verdicts.as_markdown(comparison), self._config.option.comment, ending)
         try:
-            if path:
-                path.open("a" if not comment else "w", encoding="utf-8").write(comment)
+            yield
         except OSError as error:
-            raise SettingsError(f"cannot write {path}: {error.strerror}; choose another with --comment") from None
-        ci.append_summary(comment, os.environ)
+            # What is left of the known outputs; pytest opens the file without naming it in the error of a full disk.
+            error.filename = error.filename or getattr(self._config.option, "xmlpath", None)
+            if session.exitstatus != pytest.ExitCode.USAGE_ERROR:  # it may have been refused for this reason
+                ending.fail(error)
+        except Exception as error:  # noqa: BLE001  # the summary comes after this
+            ending.fail(error)
+        if results:
+            with ending.caught():
+                self._conclude(session, results)
 
-    def _finish(self, session: pytest.Session, results: Results) -> None:
-        """Write the verdicts, and set the exit code of an interruption."""
+    def _conclude(self, session: pytest.Session, results: Results) -> None:
+        """Say what was not stored or not judged."""
         if results.campaign.interrupted:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
-        if results.against:
-            comparison = Comparison.saved(results.against)
-            try:
-                self._write(verdicts.as_markdown(comparison))
-            except SettingsError as error:
-                self._errors.append(str(error))
-            if comparison.is_empty and not self._config.option.allow_empty:
-                self._errors.append("nothing was compared, since no case could be judged; --allow-empty lets this pass")
-        journals = [journal for each in self._measurements.values() for journal in each.journals]
-        self._warnings += [journal.broken for journal in journals if journal.broken]
+        elif self._waiting:
+            self._ending.problem(f"the session ended before every result was stored{self.kept()}")
+        for journal in [journal for each in self._measurements.values() for journal in each.journals]:
+            if journal.broken:
+                self._say(journal.broken, yellow=True)
+        ended = not results.campaign.interrupted and not self._config.option.allow_empty
+        if results.against and ended and Comparison.saved(results.against).is_empty:
+            reason = "nothing was compared, since no case could be judged; --allow-empty lets this pass"
+            self._ending.problem(reason, saved=True)
+        if not self._config.pluginmanager.hasplugin("terminalreporter"):
+            self._show(results)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def kept(self, remedy: str = "") -> str:
+        """Say where the rounds are that have been measured, to be added to a sentence; ``remedy`` comes first."""
+        journals = [journal for each in self._measurements.values() for journal in each.journals]
+        paths = [str(journal.path) for journal in journals if journal.path and journal.path.exists()]
+        return f"; its rounds are in {', '.join(paths)}: {remedy}rerun with --resume" if paths else ""
+
+    def pytest_terminal_summary(self) -> None:
         """Print the results, and what went wrong with the outputs."""
-        results = self.merged
-        if results:
-            protocol = next(iter(self._measurements.values())).settings.protocol
-            title, lines = render(protocol, results)
-            terminalreporter.section(title)
-            for line in [*lines, *self._annotations(results)]:
-                terminalreporter.write_line(line)
-        for warning in self._warnings:
-            terminalreporter.write_line(warning, yellow=True)
-        for error in self._errors:
-            terminalreporter.write_line(error, red=True)
+        with self._ending.caught():
+            if self.merged:
+                self._show(self.merged)
+        for text in self._ending.unsaid():
+            self._say(text, red=True)
+
+    def _show(self, results: Results) -> None:
+        protocol = next(iter(self._measurements.values())).settings.protocol
+        title, lines = render(protocol, results)
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter:
+            reporter.section(title)
+        for line in [*lines, *self._annotations(results)]:
+            self._say(line)
 
     @staticmethod
     def _annotations(results: Results) -> Iterator[str]:
         if results.against:
             yield from ci.workflow_commands(Comparison.saved(results.against), os.environ)
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the journals of what was saved and shown; a failed training is tried again from that of the others."""
+        results = self.merged
+        if results is None or results.campaign.interrupted or self._ending.keeps_journals:
+            return
+        failed = any(case.rounds and case.state is State.FAILED for case in results.cases)
+        for measurement in self._measurements.values():
+            if not (failed and measurement.settings.protocol.resumes):
+                measurement.release_journals()

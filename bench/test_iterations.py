@@ -11,7 +11,6 @@ from samenet import Iterations
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -24,19 +23,15 @@ def protocol(option: argparse.Namespace) -> Iterations:
     return Iterations()
 
 
-def test_iterations(
-    measured: CaseResult,
-    benchmark: BenchmarkFixture,
-    request: pytest.FixtureRequest,
-    record_property: Callable[[str, object], None],
-) -> None:
+def test_iterations(measured: CaseResult, benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> None:
     """Hand the case's rounds, as its worker timed them, to pytest-benchmark; or end with the case's reason.
 
     A disturbed machine skips the test. Wrong work, a crash and more CPUs than were given fail it.
     """
     verdict = measured.verdict
     if verdict:
-        record_property("verdict", verdict.sentence)  # into JUnit's XML, where a passed test has no text
+        # Into JUnit's XML, where a passed test has no text. The fixture for it warns, which -W error makes an error.
+        request.node.user_properties.append(("verdict", verdict.sentence))
     store(measured, benchmark, request)
     if verdict and verdict.regression:
         pytest.fail(verdict.sentence, pytrace=False)

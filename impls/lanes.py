@@ -83,6 +83,8 @@ class Implementation:
         precisions: the precisions besides float32 that its matrix products support, by kind of device.
         requires_fields: the values that fields of the workload must have, where it does not support all of them.
         unavailable: why it cannot run on a kind of device on which a reader would look for it.
+        shares_work: whether its work on a CPU is shared among as many threads as it was given, in a network of the
+            book's size or larger; if it says so and fewer threads work, it has no number.
 
     Raises:
         ValueError: a manifest has a key that is not in ``MANIFEST``, or there is no such lane.
@@ -100,6 +102,7 @@ class Implementation:
     precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     requires_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
+    shares_work: bool = True
 
     def __post_init__(self) -> None:
         """Give every manifest the same keys, so that any two can be compared."""

@@ -38,7 +38,7 @@ def provide_blas() -> str:
     return f"-l:{libraries[0].name}"
 
 
-# Theano reads its settings once, at import; the user's settings come last and win.
+# Theano reads its settings once, at import; those that the process was started with come last and win.
 os.environ["THEANO_FLAGS"] = ",".join(
     filter(None, ("floatX=float32", flag("blas__ldflags", provide_blas()), os.environ.get("THEANO_FLAGS")))
 )
@@ -61,7 +61,7 @@ def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano 
     function = theano.function(*arguments, **options)
     nodes = {type(node.op).__name__ for node in function.maker.fgraph.apply_nodes}
     if not theano.config.blas__ldflags or not nodes & {"Gemm", "Dot22", "Dot22Scalar"}:
-        raise RuntimeError(f"theano calls no BLAS (its graph has {sorted(nodes)}); set blas__ldflags in THEANO_FLAGS")
+        raise RuntimeError(f"theano calls no BLAS (its graph has {sorted(nodes)}); install scipy's wheel")
     return function
 
 

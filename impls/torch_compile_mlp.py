@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -38,14 +40,22 @@ def cost_function(workload: Workload, device: torch.device) -> Callable[..., tor
 
 
 def check_folders() -> None:
-    """Check that inductor can compile C++ where it writes its files: it does not quote their paths.
+    """Check that inductor can compile C++ where torch is and where it writes its files: it does not quote their paths.
 
     Raises:
-        RuntimeError: a folder's path has a space or a quotation mark.
+        RuntimeError: a folder's path has a space, a quotation mark or a backslash.
     """
-    for folder in (tempfile.gettempdir(), os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")):
+    another_python = "give another interpreter with --python torch-compile=PATH"
+    remedies = {
+        tempfile.gettempdir(): "set TMPDIR",
+        os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""): "set TMPDIR",
+        str(Path(torch.__file__).parent): another_python,
+        sysconfig.get_path("include"): another_python,
+    }
+    for folder, remedy in remedies.items():
         if any(character.isspace() or character in "'\"\\" for character in folder):
-            raise RuntimeError(f"torch cannot compile below a path with spaces or quotes: {folder}; set TMPDIR")
+            fact = f"torch cannot compile below a path with spaces, quotes or backslashes: {folder!r}"
+            raise RuntimeError(f"{fact}; {remedy}")
 
 
 @final

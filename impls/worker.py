@@ -10,14 +10,18 @@ shape, bytes), see ``pack``. The requests, in the order in which the harness sen
     run(steps, first=0)                                  -> {wall_seconds, cpu_seconds, losses}
     params()                                             -> [array]
     thread_pools(text)                                   -> [{...}]
+
+A request that fails ends the worker with a RequestError, whose text is what the harness shows.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import os
 import platform
 import sys
+import tempfile
 import time
 import traceback
 from importlib.metadata import version
@@ -41,7 +45,11 @@ if TYPE_CHECKING:
 CPU = Device("cpu")
 # What glibc says of a library in a folder that is mounted noexec, wherever in a framework's traceback it is.
 NOEXEC = "failed to map segment from shared object"
-NOEXEC_REMEDY = "the temporary folder is mounted noexec; set TMPDIR to another one"
+LONGEST_REASON = 400  # characters; Theano's errors have whole graphs in one line
+
+
+class RequestError(Exception):
+    """A request has failed; the text is the one line that the harness shows as the reason."""
 
 
 class Channel(Protocol):
@@ -159,10 +167,31 @@ class Service:
         return pools
 
 
+def reason(error: BaseException) -> str:
+    """Return the type of ``error`` and the first line of its message: what follows is often advice, or another error.
+
+    Of compiled code that cannot be loaded, what to do about it.
+    """
+    if NOEXEC in "".join(traceback.format_exception(error)):
+        folder = tempfile.gettempdir()
+        where = "the temporary folder" + (f" {folder}" if os.statvfs(folder).f_flag & os.ST_NOEXEC else "")
+        return f"cannot load what it compiled ({NOEXEC}): {where} is mounted noexec; set TMPDIR to another one"
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  # a foreign exception
+        message = ""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    first = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    text = f"{name}: {first}" if first else name
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
+
+
 def serve(channel: Channel) -> None:
-    """Answer requests until the harness closes the connection; execnet sends back the traceback of a failed one.
+    """Answer requests until the harness closes the connection.
 
     Raises:
+        RequestError: a request has failed; execnet sends this back.
         ValueError: there is no such request.
     """
     service = Service()
@@ -182,8 +211,6 @@ def serve(channel: Channel) -> None:
             raise ValueError(f"no request {name!r}; choose one of: {', '.join(requests)}")
         try:
             reply = requests[name](**arguments)
-        except Exception as error:
-            if NOEXEC not in "".join(traceback.format_exception(error)):
-                raise
-            raise RuntimeError(f"cannot load what it compiled: {NOEXEC}; {NOEXEC_REMEDY}") from error
+        except BaseException as error:  # a framework may exit, too
+            raise RequestError(reason(error)) from error
         channel.send(reply)

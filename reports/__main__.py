@@ -8,32 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import traceback
 from typing import TYPE_CHECKING
 
-from reports import streams
+from reports import bugs, streams
 from samenet.errors import SamenetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNUSABLE, BUG, INTERRUPTED = 2, os.EX_SOFTWARE, 130
-
-
-def report_bug(error: Exception) -> int:
-    """Write the traceback of an error that samenet does not raise on purpose into a file, and name the file."""
-    text = "".join(traceback.format_exception(error))
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="samenet-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
-        ) as file:
-            file.write(text)
-        where = file.name
-    except OSError:
-        where = text
-    streams.complain(f"this is a bug in samenet: {type(error).__name__}; please report it with the traceback: {where}")
-    return BUG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         streams.complain("interrupted")
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001  # a build must not take a bug for a regression
-        code = report_bug(error)
+        streams.complain(bugs.sentence(error))
+        code = BUG
     streams.flush()
     return code
 

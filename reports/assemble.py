@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reports import changes, chapter, charts, history_charts, run_tables, sentences, tables, verdicts
+from reports import changes, chapter, charts, histories, history_charts, run_tables, sentences, tables, verdicts
 from reports.cases import choose_baseline, valid_cases
 from reports.document import HistoryReport, Report, Role, Section
 from reports.feed import feed
@@ -33,7 +33,8 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
     chosen = (compared or [group for group in storage.groups if group.conditions.protocol == "scaling"])[:SECTIONS]
     check_baseline(chosen, baseline)
     ordered = [*chosen, *(group for group in storage.groups if group not in chosen)]
-    changed = changes.of_groups(compared)
+    every = histories.histories(compared)
+    changed = changes.of_histories(every)
     sections = [group_section(number, group, baseline, changed) for number, group in enumerate(chosen, 1)]
     sections += [chapter_section(trained)] if trained else []
     return Report(
@@ -42,6 +43,7 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
         sections=tuple(sections),
         scaling=tuple(history_charts.scaling(storage.groups)),
         changes=changes.table(changed, ordered),
+        levels=histories.table(every, ordered),
         feed=feed(changed),
         groups=run_tables.groups(ordered),
         rejected=run_tables.rejected(storage.rejected) if storage.rejected else None,
@@ -69,7 +71,7 @@ def summary(storage: Storage, hidden: int) -> str:
         text += f" The {SECTIONS} newest groups are shown; build a report of the others from folders of their own."
     if storage.rejected:
         text += f" Files left out, with their reasons below: {len(storage.rejected):,}."
-    return text
+    return " ".join([text, *sentences.from_the_future(sentences.dates(storage))])
 
 
 def title(group: Group) -> str:
@@ -139,10 +141,18 @@ def warnings(runs: Sequence[Slice]) -> list[str]:
 def assemble_history(storage: Storage) -> HistoryReport:
     """Return the changes in every history of ``storage``, each drawn in full."""
     groups = [group for group in storage.groups if group.conditions.protocol != "scaling"]
-    changed = changes.of_groups(groups)
+    every = histories.histories(groups)
+    changed = changes.of_histories(every)
     pictures = [
         (f"group-{number}-history", history_charts.history(group, changed, len(group.slices)))
         for number, group in enumerate(groups, 1)
     ]
     drawn = tuple((name, picture) for name, picture in pictures if picture)
-    return HistoryReport(changes.table(changed, groups), drawn, feed(changed))
+    return HistoryReport(
+        changes=changes.table(changed, groups),
+        levels=histories.table(every, groups),
+        rejected=run_tables.rejected(storage.rejected) if storage.rejected else None,
+        notes=tuple(sentences.from_the_future(sentences.dates(storage))),
+        pictures=drawn,
+        feed=feed(changed),
+    )

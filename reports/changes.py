@@ -1,35 +1,29 @@
-"""Where a case's history changed: from many saved runs to change points, each with its commits and versions."""
+"""Where a case's history changed: from many saved runs to steps and slow trends, with their commits and versions."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from ruptures import KernelCPD
 
+from reports.creep import rising_error, slow_trend
 from reports.document import Column, Table, plain_rows
-from reports.numbers import known, moment
-from samenet.records import State
+from reports.levels import FEWEST_RUNS, SMALLEST, percent
+from reports.numbers import moment
+from reports.settings import changes, settings
 from samenet.verdicts import ERROR_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from samenet.results import CaseResult
+    from reports.histories import CaseHistory, Observed
+    from reports.levels import Levels
     from samenet.storage import Group, Slice
 
-    Observed = tuple[Slice, CaseResult]
-
-WIDTH = 3.0  # standard deviations that the kernel is wide: what is farther off is an outlier, however far
-PENALTY = 4.0  # twice the Bayesian information criterion's 2 log n (Yao, 1988): a history is looked at again and again
-FEWEST_RUNS = 10  # of eight runs without a change, 5 % of the histories would have one
-SHORTEST = 3  # runs between two changes: what one or two runs show is an outlier
-LEAST_SPREAD = 0.002  # of log time: a few runs that happen to agree do not make the next one a change
-SMALLEST = 0.02  # a change that is reported: --tolerance's default
 COLUMNS = (
     Column("case", "case"),
     Column("since", "history"),
@@ -44,21 +38,52 @@ COLUMNS = (
 )
 
 
+class What(StrEnum):
+    """What changed: a slow trend has no single run in which it happened."""
+
+    TIME = "time"
+    TIME_TREND = "slow trend of time"
+    ERROR = "validation error"
+    ERROR_TREND = "slow trend of error"
+
+    @property
+    def is_trend(self) -> bool:
+        """Whether it came in small steps."""
+        return self in {What.TIME_TREND, What.ERROR_TREND}
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is of the time."""
+        return self in {What.TIME, What.TIME_TREND}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """A case's time or validation error moved between two runs; ``before`` and ``after`` are the levels (s, or %).
 
-    ``last`` is the last run of the old level and ``first`` the first of the new one: the cause lies between them.
+    ``last`` is the last run of the old level and ``first`` the first of the new one: the cause lies between them. A
+    slow trend lies between ``last`` and ``until``, and ``accumulated`` is its size in words.
     """
 
-    group: Group
-    case: str
-    what: str
+    history: CaseHistory
+    what: What
     before: float
     after: float
     last: Slice
     first: Slice
+    until: Slice
     versions: str
+    accumulated: str = ""
+
+    @property
+    def case(self) -> str:
+        """The case's id."""
+        return self.history.case
+
+    @property
+    def group(self) -> Group:
+        """The runs that it is a change among."""
+        return self.history.group
 
     @property
     def regression(self) -> bool:
@@ -68,98 +93,82 @@ class Change:
     @property
     def size(self) -> str:
         """The change in words: of the time relative, of the error in percentage points."""
-        if self.what == "time":
+        if self.accumulated:
+            return self.accumulated
+        if self.what.is_time:
             return f"{100 * (self.after / self.before - 1):+.1f} %"
         return f"{self.after - self.before:+.2f} points"
 
     @property
     def commits(self) -> str:
         """The range of commits that it lies in."""
-        old, new = self.last.commit, self.first.commit
+        old, new = self.last.commit, self.until.commit
         if old.label != new.label:
             return f"{old.label}..{new.label}"
         return f"both {new.label}" if new.id else new.label
 
     def level(self, value: float) -> str:
         """Return ``before`` or ``after`` with its unit."""
-        return f"{value:.4g} {'s' if self.what == 'time' else '%'}"
-
-
-def breaks(log_seconds: Sequence[float]) -> list[int]:
-    """Return the places at which a new level begins.
-
-    Kernel change-point detection (Arlot, Celisse and Harchaoui, JMLR 20(162), 2019) in ``ruptures``' exact dynamic
-    programming. The Gaussian kernel bounds what one value can cost, as the loss of Fearnhead and Rigaill (JASA
-    114(525), 2019) does, so that an outlier is never cheaper as a level of its own. Near its centre the kernel is a
-    parabola: there the costs are squared errors in units of (``WIDTH`` x noise)², and so is the penalty. The noise is
-    estimated from the differences of neighbours, which a few changes of level hardly affect.
-    """
-    signal = np.asarray(log_seconds, dtype=float)
-    if len(signal) < FEWEST_RUNS:
-        return []
-    steps = np.diff(signal)
-    spread = float(np.median(np.abs(steps - np.median(steps)))) / 0.6745 / math.sqrt(2)  # 0.6745: a normal's quartile
-    width = WIDTH * max(LEAST_SPREAD, spread)
-    search = KernelCPD(kernel="rbf", min_size=SHORTEST, params={"gamma": 1 / (2 * width**2)})
-    *places, _ = search.fit_predict(signal[:, None], pen=PENALTY * math.log(len(signal)) / WIDTH**2)
-    return list(map(int, places))
+        return f"{value:.4g} {'s' if self.what.is_time else '%'}"
 
 
 def changed_versions(old: Observed, new: Observed) -> str:
-    """Name what else than the commit is not the same in two runs: packages, the system, the governor."""
-    different = []
+    """Name what else than the commit is not the same in two runs: packages, settings, variables."""
     (old_slice, old_case), (new_slice, new_case) = old, new
-    for name in dict.fromkeys([*old_case.versions, *new_case.versions]):
-        former, present = (case.versions.get(name, "absent") for case in (old_case, new_case))
-        if former != present:
-            different.append(f"{name} {former} to {present}")
-    for name in ("system", "governor", "gpu_driver"):
-        former, present = (known(getattr(part.machine, name)) for part in (old_slice, new_slice))
-        if former != present:
-            different.append(f"{name.replace('_', ' ')} {former} to {present}")
-    return ", ".join(different)
+    before, after = (settings(part) | part.machine.environment for part in (old_slice, new_slice))
+    texts = (
+        changes(old_case.versions, new_case.versions, word="to"),
+        changes(before, after, absent="unset", word="to"),
+    )
+    return ", ".join(filter(None, texts))
 
 
-def of_case(group: Group, name: str) -> Iterator[Change]:
+def of_history(history: CaseHistory) -> Iterator[Change]:
     """Yield the changes of one case: of its time in the order of its runs, then of its validation error."""
-    runs = [
-        (part, case) for part in group.slices for case in part.cases if case.case == name and case.state is State.VALID
-    ]
+    runs = history.runs
 
-    def change(place: int, what: str, before: float, after: float) -> Change:
-        old, new = runs[place - 1], runs[place]
+    def change(what: What, places: tuple[int, int], heights: tuple[float, float], size: str = "") -> Change:
+        first, last = places
+        old, new = runs[first], runs[last]
         return Change(
-            group=group,
-            case=name,
+            history=history,
             what=what,
-            before=before,
-            after=after,
+            before=heights[0],
+            after=heights[1],
             last=old[0],
-            first=new[0],
+            first=runs[first + 1][0],
+            until=new[0],
             versions=changed_versions(old, new),
+            accumulated=size,
         )
 
-    seconds = [case.timed.value for _, case in runs]
-    edges = [0, *breaks(np.log(seconds).tolist()), len(runs)]
-    levels = [float(np.median(seconds[begin:end])) for begin, end in pairwise(edges) if end > begin]
-    for place, (before, after) in zip(edges[1:-1], pairwise(levels), strict=True):
-        if abs(math.log(after) - math.log(before)) >= math.log1p(SMALLEST):
-            yield change(place, "time", before, after)
-    errors = [case.error_rates.get("validation", math.nan) for _, case in runs]
+    if levels := history.levels:
+        seconds = [math.exp(height) for height in levels.heights]
+        for place, (before, after) in zip(levels.edges[1:-1], pairwise(seconds), strict=True):
+            if abs(math.log(after) - math.log(before)) >= math.log1p(SMALLEST):
+                yield change(What.TIME, (place - 1, place), (before, after))
+        if trend := slow_trend(levels):
+            places, heights = (trend.begin, trend.end), (seconds[trend.level], seconds[-1])
+            yield change(What.TIME_TREND, places, heights, accumulated(levels, trend.level))
+    errors = history.errors
     for place, (before, after) in enumerate(pairwise(errors), 1):
         if abs(after - before) > ERROR_TOLERANCE:  # the same training each time: one run is enough to know
-            yield change(place, "validation error", before, after)
+            yield change(What.ERROR, (place - 1, place), (before, after))
+    if trend := rising_error(errors):
+        yield change(What.ERROR_TREND, (trend.begin, trend.end), (errors[trend.level], errors[trend.end]))
 
 
-def of_groups(groups: Sequence[Group]) -> list[Change]:
-    """Return every change of every case, the newest first; different conditions are different groups, never merged."""
-    changes = [
-        change
-        for group in groups
-        for name in sorted({case.case for part in group.slices for case in part.cases})
-        for change in of_case(group, name)
-    ]
-    return sorted(changes, key=lambda change: change.first.when, reverse=True)
+def accumulated(levels: Levels, reference: int) -> str:
+    """Return how far the newest level is from the one that a trend is measured from, and from the first one."""
+    ratios = [levels.newest_over(level) for level in dict.fromkeys((reference, 0))]
+    texts = [percent(ratio) for ratio in ratios if ratio]
+    return "; ".join(f"{text}{end}" for text, end in zip(texts, ("", " over the first level"), strict=False))
+
+
+def of_histories(every: Sequence[CaseHistory]) -> list[Change]:
+    """Return every change of every history, the newest first."""
+    found = [change for history in every for change in of_history(history)]
+    return sorted(found, key=lambda change: change.first.when, reverse=True)
 
 
 def table(changes: Sequence[Change], groups: Sequence[Group]) -> Table:
@@ -168,7 +177,7 @@ def table(changes: Sequence[Change], groups: Sequence[Group]) -> Table:
         (
             change.case,
             moment(change.first.when),
-            change.what,
+            str(change.what),
             change.size,
             change.level(change.before),
             change.level(change.after),
@@ -191,13 +200,16 @@ def numbers(change: Change, groups: Sequence[Group]) -> dict[str, Any]:
     return {
         "case": change.case,
         "since": change.first.when,
-        "what": change.what,
+        "what": str(change.what),
         "before": change.before,
         "after": change.after,
         "last_commit": change.last.commit.id,
         "first_commit": change.first.commit.id,
+        "until": change.until.when,
+        "until_commit": change.until.commit.id,
         "last_file": str(change.last.path),
         "first_file": str(change.first.path),
+        "until_file": str(change.until.path),
         "versions": change.versions,
         "group": groups.index(change.group) + 1,
         "regression": change.regression,

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,14 @@ from rich.console import Console
 
 from reports import assemble, ci, files, markdown, streams, terminal, verdicts
 from reports.compare import ACROSS, compare, find_run
+from reports.sentences import left_out
 from reports.tables import DETAIL
 from samenet.assembly import read_unfinished
 from samenet.errors import SettingsError
 from samenet.storage import Storage, read_storage, storage_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from reports.document import Table
     from samenet.verdicts import Comparison
@@ -57,12 +59,27 @@ def run_build(options: argparse.Namespace) -> int:
     if options.format == "markdown":
         sys.stdout.write(markdown.markdown_report(report, pictures=False))
         return 0
-    target = files.write(report, options.out)
-    say(report.sections[0].main, (report.verdict, report.summary, f"report: {target.resolve().as_uri()}"), DETAIL)
+    answer = (report.verdict, report.summary, *left_out(storage.rejected))
+    write = partial(files.write, report)
+    return write_and_say(write, options.out, "report", table=report.sections[0].main, lines=answer, detail=DETAIL)
+
+
+def write_and_say(
+    write: Callable[[Path], Path], out: Path, what: str, *, table: Table, lines: Sequence[str], detail: Sequence[str]
+) -> int:
+    """Write the files below ``out``, and print the answer even if the disk is full."""
+    location = []
+    try:
+        location.append(f"{what}: {write(out).resolve().as_uri()}")
+    except OSError as error:
+        error.filename = error.filename or out  # the error of a full disk has none
+        raise
+    finally:
+        say(table, (*lines, *location), detail)
     return 0
 
 
-def say(table: Table, lines: Sequence[str], detail: Sequence[str] = ()) -> None:
+def say(table: Table, lines: Sequence[str], detail: Sequence[str]) -> None:
     """Print a table, its notes and ``lines``: in colours and without ``detail`` on a terminal, plain when piped."""
     console = Console(soft_wrap=True, width=terminal.WIDTH)
     if console.is_terminal:
@@ -80,11 +97,12 @@ def run_history(options: argparse.Namespace) -> int:
         writable(options.out)
     history = assemble.assemble_history(storage)
     if options.format == "markdown":
-        sys.stdout.write("\n".join(markdown.markdown_table(history.changes)) + "\n")
+        sys.stdout.write(markdown.markdown_history(history, pictures=False))
         return 0
-    target = files.write_history(history, options.out)
-    say(history.changes, [f"history: {target.resolve().as_uri()}"])
-    return 0
+    say(history.changes, [], [])
+    answer = (*history.notes, *left_out(storage.rejected))
+    write = partial(files.write_history, history)
+    return write_and_say(write, options.out, "history", table=history.levels, lines=answer, detail=())
 
 
 def run_compare(options: argparse.Namespace) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from reports.numbers import known, single
+from reports.numbers import single
+from reports.sentences import from_the_future, left_out
+from reports.settings import SETTINGS, changes, decisive, other_settings
 from reports.variation import Variation, run_to_run, stored_ratio
 from samenet.errors import StorageError
 from samenet.records import State
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 
     from samenet.results import CaseResult
     from samenet.stats import Estimate
-    from samenet.storage import Conditions, Run, Slice
+    from samenet.storage import Conditions, Rejected, Run, Slice
 
-ACROSS = ("versions", "hardware", "threads")  # what may differ on purpose; data and workload would be other questions
+# What may differ on purpose; another data set or workload would be another question.
+ACROSS = ("versions", "hardware", "threads", *SETTINGS)
 FEWEST_RUNS = 3  # of a history: two leave one degree of freedom, and with it intervals of thirteen deviations and more
 MOST_RUNS = 20  # of a history, the newest ones: changes of long ago say nothing of the machine of today
 
@@ -69,10 +72,10 @@ class Observed:
     slice: Slice
     case: CaseResult
 
-    @property
-    def kind(self) -> tuple[Conditions, frozenset[tuple[str, str]]]:
-        """What runs have in common whose times differ by chance alone."""
-        return self.conditions, frozenset(self.case.versions.items())
+    def alike(self, other: Observed) -> bool:
+        """Return whether times of this case in two runs differ by chance alone."""
+        same = self.conditions == other.conditions and self.case.versions == other.case.versions
+        return same and not decisive(self.slice, other.slice, self.case.device)
 
     def differences(self, other: Observed) -> dict[str, str]:
         """Return what else than the code differs from ``other``, and how: ``versions`` by ``jax 0.10.1 and 0.10.2``."""
@@ -86,33 +89,7 @@ class Observed:
             different["workload"] = changes(asdict(other.case.workload), asdict(self.case.workload))
         if versions := changes(other.case.versions, self.case.versions):
             different["versions"] = versions
-        return different
-
-
-def changes(before: Mapping[str, object], after: Mapping[str, object], absent: str = "absent") -> str:
-    """Say which entries differ, such as ``jax 0.10.1 and 0.10.2``."""
-    names = dict.fromkeys([*before, *after])
-    return ", ".join(
-        f"{name} {before.get(name, absent)} and {after.get(name, absent)}"
-        for name in names
-        if before.get(name) != after.get(name)
-    )
-
-
-def settings(part: Slice) -> dict[str, str]:
-    """Return what was recorded of a run that may change its times, and that does not bar a comparison."""
-    machine = part.machine
-    about = {"governor": known(machine.governor), "system": machine.system, "GPU driver": known(machine.gpu_driver)}
-    return about | {"launches": str(part.campaign.launches)}
-
-
-def changed_settings(before: Slice, after: Slice) -> str:
-    """Say which settings of two runs differ, the environment's variables included."""
-    different = [
-        changes(settings(before), settings(after)),
-        changes(before.machine.environment, after.machine.environment, absent="unset"),
-    ]
-    return ", ".join(filter(None, different))
+        return different | decisive(other.slice, self.slice, self.case.device)
 
 
 def observe(run: Run) -> dict[tuple[str, str], Observed]:
@@ -127,30 +104,33 @@ def observe(run: Run) -> dict[tuple[str, str], Observed]:
 
 @dataclass(frozen=True)
 class History:
-    """The saved runs but the two that are compared, oldest first."""
+    """The saved runs but the two that are compared, oldest first, and the files that are left out."""
 
     slices: tuple[tuple[Conditions, Slice], ...] = ()
+    rejected: tuple[Rejected, ...] = ()
 
     @classmethod
     def read(cls, folders: Iterable[Path], compared: Collection[str]) -> History:
         """Read the runs below ``folders``, each once, without those whose identity is in ``compared``."""
         distinct: dict[tuple[Conditions, str], Slice] = {}
+        rejected: dict[Path, Rejected] = {}
         for folder in folders:
             try:
-                groups = read_storage(folder).groups
+                storage = read_storage(folder)
             except StorageError:  # without a run there is no history
                 continue
-            for group in groups:
+            rejected |= {(folder / file.path).absolute(): file for file in storage.rejected}
+            for group in storage.groups:
                 distinct |= {(group.conditions, part.identity): part.slim() for part in group.slices}
         others = [(key, part) for (key, identity), part in distinct.items() if identity not in compared]
-        return cls(tuple(sorted(others, key=lambda pair: pair[1].when)))
+        return cls(tuple(sorted(others, key=lambda pair: pair[1].when)), tuple(rejected.values()))
 
-    def of(self, observed: Observed) -> list[Estimate]:
-        """Return the newest runs' seconds of the same case under the same conditions, with the same versions."""
-        name, kind = observed.case.case, observed.kind
-        alike = [Observed(key, part, case) for key, part in self.slices for case in part.cases if case.case == name]
-        seconds = [other.case.timed for other in alike if other.case.state is State.VALID and other.kind == kind]
-        return seconds[-MOST_RUNS:]
+    def of(self, observed: Observed) -> list[Observed]:
+        """Return the newest runs of the same case under the same conditions, with the same versions and settings."""
+        name = observed.case.case
+        same = [Observed(key, part, case) for key, part in self.slices for case in part.cases if case.case == name]
+        valid = [other for other in same if other.case.state is State.VALID]
+        return [other for other in valid if observed.alike(other)][-MOST_RUNS:]
 
 
 @dataclass(frozen=True)
@@ -167,11 +147,10 @@ class StoredComparison:
         if before is None:
             return judge_case(after.case, None, former, lambda *_: None, self.tolerance), []
         different = after.differences(before)
-        barred = {name: how for name, how in different.items() if name not in self.across}
+        barred = {name: how for name, how in different.items() if name not in self.allowed}
         name = after.case.case
         if barred and State.VALID is after.case.state is before.case.state:
-            reason = f"not comparable, they differ in {on_one_line(barred)}"
-            return Verdict(name, Outcome.INCONCLUSIVE, reason=reason), []
+            return self.not_comparable(after.case, before.case, former, barred), []
         notes = [f"{name} differs on purpose in {on_one_line(different)}."] if different and not barred else []
         variation, runs = self.variation(after, before)
         if variation.is_known:
@@ -184,13 +163,33 @@ class StoredComparison:
         verdict = judge_case(after.case, before.case, former, ratio, self.tolerance)
         return explain(verdict, variation), notes
 
+    @property
+    def allowed(self) -> set[str]:
+        """What may differ: another CPU has a microcode of its own."""
+        return {*self.across, *(("microcode",) if "hardware" in self.across else ())}
+
+    def not_comparable(self, after: CaseResult, before: CaseResult, former: str, barred: Mapping[str, str]) -> Verdict:
+        """Return the verdict on a case of two runs that differ in what is ``barred``: none of it excuses an error.
+
+        A setting can change a time. That the same arithmetic learns less, it does not explain.
+        """
+        reason = f"not comparable, they differ in {on_one_line(barred)}"
+        verdict = Verdict(after.case, Outcome.INCONCLUSIVE, reason=reason)
+        if not barred.keys() <= set(SETTINGS):
+            return verdict
+        learned = judge_case(after, before, former, lambda *_: None, self.tolerance)
+        return learned if learned.word is Outcome.UNVERIFIED else verdict
+
     def variation(self, after: Observed, before: Observed) -> tuple[Variation, int]:
         """Return how much runs of the case differ by themselves, and from how many runs like either that is known."""
-        kinds = {observed.kind: observed for observed in (before, after)}
-        histories = [self.history.of(observed) for observed in kinds.values()]
+        histories = [self.history.of(before)]
+        if not after.alike(before):
+            known = {observed.slice.identity for observed in histories[0]}
+            histories.append([other for other in self.history.of(after) if other.slice.identity not in known])
         if max(map(len, histories)) < FEWEST_RUNS:
             return Variation(), 0
-        return run_to_run(histories), sum(map(len, histories))
+        seconds = [[observed.case.timed for observed in history] for history in histories]
+        return run_to_run(seconds), sum(map(len, histories))
 
 
 def explain(verdict: Verdict, variation: Variation) -> Verdict:
@@ -208,10 +207,10 @@ def on_one_line(differences: Mapping[str, str]) -> str:
 
 
 def setting_notes(old: Mapping[tuple[str, str], Observed], new: Mapping[tuple[str, str], Observed]) -> list[str]:
-    """Return a note for each set of settings that differ: they may be why a case is slower."""
+    """Return a note for each set of settings that differ and bar no comparison."""
     names: dict[str, list[str]] = {}
     for key in new.keys() & old.keys():
-        if different := changed_settings(old[key].slice, new[key].slice):
+        if different := other_settings(old[key].slice, new[key].slice, new[key].case.device):
             names.setdefault(different, []).append(key[0])
     return [f"{', '.join(sorted(cases))}: {different} differ" for different, cases in names.items()]
 
@@ -230,11 +229,14 @@ def compare(
         raise StorageError(f"{before} and {after} are the same run; give two")
     old, new = map(observe, runs)
     former, present = (f"{run.path.stem} ({run.commit.label})" for run in runs)
-    stored = StoredComparison(History.read(folders, identities), len(old.keys() & new.keys()), tolerance, across)
+    history = History.read(folders, identities)
+    stored = StoredComparison(history, len(old.keys() & new.keys()), tolerance, across)
     judged = [stored.judge(observed, old.get(key), former) for key, observed in new.items()]
     gone = [
         Verdict(name, Outcome.REMOVED, reason=f"only {former} has it") for name, _ in sorted(old.keys() - new.keys())
     ]
     notes = [*setting_notes(old, new), *(note for _, some in judged for note in some)]
+    dates = {run.path: run.when for run in runs} | {part.path: part.when for _, part in history.slices}
+    notes += [*from_the_future(dates), *left_out(history.rejected)]
     verdicts = (*(verdict for verdict, _ in judged), *gone)
     return Comparison(before=former, after=present, tolerance=tolerance, verdicts=verdicts, notes=tuple(notes))

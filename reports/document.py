@@ -115,9 +115,15 @@ class Report:
     sections: tuple[Section, ...]
     scaling: tuple[Picture, ...]
     changes: Table
+    levels: Table
     feed: str
     groups: Table
     rejected: Table | None
+
+    @property
+    def last_tables(self) -> list[Table]:
+        """The tables that belong to no section."""
+        return [table for table in (self.changes, self.levels, self.groups, self.rejected) if table]
 
     @property
     def tables(self) -> Iterator[tuple[str, Table]]:
@@ -125,7 +131,7 @@ class Report:
         for section in self.sections:
             for table in section.tables:
                 yield f"{section.name}-{table.name}", table
-        yield from ((table.name, table) for table in (self.changes, self.groups, self.rejected) if table)
+        yield from ((table.name, table) for table in self.last_tables)
 
     @property
     def pictures(self) -> Iterator[tuple[str, Picture]]:
@@ -136,10 +142,18 @@ class Report:
         yield from ((picture.name, picture) for picture in self.scaling)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HistoryReport:
-    """Where the histories of a storage changed: a table, a picture of each group by file name, and the Atom feed."""
+    """Where the histories of a storage changed; ``pictures`` has one of each group by file name."""
 
     changes: Table
+    levels: Table
+    rejected: Table | None
+    notes: tuple[str, ...]
     pictures: tuple[tuple[str, Picture], ...]
     feed: str
+
+    @property
+    def tables(self) -> list[Table]:
+        """All its tables."""
+        return [table for table in (self.changes, self.levels, self.rejected) if table]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from reports.numbers import CONTROLS
+from reports.numbers import CONTROLS, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from reports.changes import Change
 
@@ -19,7 +20,7 @@ def feed(changes: Sequence[Change]) -> str:
     """Return the regressions as an Atom feed (RFC 4287); an entry's id stays when later runs are added."""
     root = ET.Element(f"{{{ATOM}}}feed")
     worse = [change for change in changes if change.regression]
-    updated = worse[0].first.when.isoformat() if worse else "1970-01-01T00:00:00+00:00"
+    updated = max(map(news, worse)).isoformat() if worse else "1970-01-01T00:00:00+00:00"
     add(root, {"title": "samenet: regressions", "id": "urn:samenet:regressions", "updated": updated})
     add(ET.SubElement(root, f"{{{ATOM}}}author"), {"name": "samenet"})
     for change in worse:
@@ -28,16 +29,22 @@ def feed(changes: Sequence[Change]) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def news(change: Change) -> datetime:
+    """Return when a change was last news: a slow trend goes on."""
+    return change.until.when if change.what.is_trend else change.first.when
+
+
 def entry(change: Change) -> dict[str, str]:
-    """Return the elements of an entry."""
-    where, when = change.group.conditions, change.first.when
+    """Return the elements of an entry; where a trend began is estimated again with each run: its id has the first."""
+    where = change.group.conditions
+    when = change.history.runs[0][0].when if change.what.is_trend else change.first.when
     key = f"{where.hardware}:{where.workload}:{change.case}:{change.what}:{when:%Y%m%dT%H%M%S}".replace(" ", "-")
     versions = f" Versions that changed: {change.versions}." if change.versions else ""
     return {
         "title": f"{change.case}: {change.what} {change.size}",
         "id": f"urn:samenet:{key}",
-        "updated": when.isoformat(),
-        "summary": f"In {change.commits}.{versions}",
+        "updated": news(change).isoformat(),
+        "summary": f"In {change.commits}, since {moment(change.first.when)}.{versions}",
     }
 
 

@@ -42,7 +42,7 @@ def write_history(history: HistoryReport, out: Path) -> Path:
     Raises:
         OSError: the folder cannot be written.
     """
-    write_parts([(history.changes.name, history.changes)], history.pictures, out)
+    write_parts([(table.name, table) for table in history.tables], history.pictures, out)
     target = out / "history.md"
     target.write_text(markdown_history(history), encoding="utf-8")
     (out / "regressions.xml").write_text(history.feed, encoding="utf-8")

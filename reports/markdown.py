@@ -39,7 +39,7 @@ def escape_markdown(text: str) -> str:
 def markdown_report(report: Report, *, pictures: bool = True) -> str:
     """Return the report as Markdown; without pictures it can be a comment on a pull request."""
     verdict = escape_markdown(report.verdict)
-    lines = ["# The same network in every framework", "", f"**{verdict}**", "", report.summary, ""]
+    lines = ["# The same network in every framework", "", f"**{verdict}**", "", escape_markdown(report.summary), ""]
     for section in report.sections:
         lines += [f"## {escape_markdown(section.title)}", "", escape_markdown(section.verdict), ""]
         for table in section.tables:
@@ -48,16 +48,17 @@ def markdown_report(report: Report, *, pictures: bool = True) -> str:
             lines += markdown_picture(f"{section.name}-{picture.name}", picture)
     for picture in report.scaling if pictures else ():
         lines += markdown_picture(picture.name, picture)
-    for table in filter(None, (report.changes, report.groups, report.rejected)):
+    for table in report.last_tables:
         lines += markdown_table(table)
     lines += ["### Definitions", ""] + [f"- **{name}**: {text}" for name, text in TERMS.items()]
     return "\n".join(lines) + "\n"
 
 
-def markdown_history(history: HistoryReport) -> str:
-    """Return the table of changes and the pictures of the histories."""
-    lines = ["# History", "", *markdown_table(history.changes)]
-    lines += [line for name, picture in history.pictures for line in markdown_picture(name, picture)]
+def markdown_history(history: HistoryReport, *, pictures: bool = True) -> str:
+    """Return the tables and the pictures of the histories; without pictures it can be a comment on a pull request."""
+    lines = ["# History", "", *(f"{escape_markdown(note)}\n" for note in history.notes)]
+    lines += [line for table in history.tables for line in markdown_table(table)]
+    lines += [line for name, picture in history.pictures if pictures for line in markdown_picture(name, picture)]
     return "\n".join(lines) + "\n"
 
 

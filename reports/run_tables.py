@@ -34,6 +34,7 @@ def machine_facts(run: Slice) -> dict[str, Any]:
     if machine.gpu_driver or machine.hardware.get("gpus"):
         facts["GPU driver"] = machine.gpu_driver
     facts |= {"virtual machine": machine.virtualised, "governor": machine.governor}
+    facts["microcode"] = machine.microcode
     facts |= {"load average before": None if load is None else f"{load:.1f}"}
     return facts | {f"environment: {name}": value for name, value in machine.environment.items()}
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reports.cases import ratio, valid_cases, versions, without_number
 from reports.numbers import UNKNOWN, figure, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from samenet.results import CampaignRecord, CaseResult, NoiseFloor
-    from samenet.storage import Slice
+    from samenet.storage import Rejected, Slice, Storage
 
+MOST_FILES = 5  # files that a sentence names; tables have them all
 BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}  # as threadpoolctl and as their makers call them
 
 
@@ -61,6 +64,34 @@ def progress_sentence(run: Slice) -> str:
 def measured_at(run: Slice) -> str:
     """Return when a run was saved, and whether its campaign ran to its end."""
     return ", ".join(filter(None, (moment(run.when), progress(run.campaign))))
+
+
+def from_the_future(dates: Mapping[Path, datetime], now: datetime | None = None) -> list[str]:
+    """Say which runs have a date later than ``now``: a clock is wrong, and histories are in the order of dates."""
+    present = now or datetime.now(UTC)
+    late = [f"{path} ({moment(when)})" for path, when in dates.items() if when > present]
+    if not late:
+        return []
+    return [f"Dated in the future, since it is {moment(present)}: {shortened(late)}; check the clock of that machine."]
+
+
+def dates(storage: Storage) -> dict[Path, datetime]:
+    """Return when each run was saved."""
+    return {part.path: part.when for group in storage.groups for part in group.slices}
+
+
+def left_out(files: Sequence[Rejected]) -> list[str]:
+    """Say which files were left out, and why."""
+    if not files:
+        return []
+    reasons = [f"{file.path} {file.reason}" for file in files]
+    return [f"Left out: {shortened(reasons)}."]
+
+
+def shortened(texts: Sequence[str]) -> str:
+    """Return the first ``MOST_FILES`` texts on one line, and how many there are beyond."""
+    more = f"; and {len(texts) - MOST_FILES:,} more" if len(texts) > MOST_FILES else ""
+    return "; ".join(texts[:MOST_FILES]) + more
 
 
 def verdict(cases: Sequence[CaseResult], baseline: str) -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def prepare() -> None:
@@ -17,6 +17,38 @@ def prepare() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # open until the end
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+class Output:
+    """A stream that is written until it fails, and then discards what comes; ``error`` says why it failed, if so."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to ``stream``."""
+        self._stream = stream
+        self.error = ""
+
+    def write(self, text: str) -> int:
+        """Write ``text``."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._end(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self.error = self.error or sentence(error)
+        detach(self._stream)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever else the stream has
+        """Return an attribute of the stream."""
+        return getattr(self._stream, name)
 
 
 def complain(text: str) -> None:

@@ -42,8 +42,8 @@ TERMS = {
     " steady step.",
     "memory": "The largest resident memory of the worker process, framework and training set included.",
     "state": "Only valid cases show figures. Unverified: does not agree with the float64 reference. Failed: crashed,"
-    " hung or could not start. Oversubscribed: used more CPUs than it was given. Contended, throttled: the machine was"
-    " disturbed. Skipped: there was no interpreter.",
+    " hung or could not start. Oversubscribed: used more CPUs than it was given. Undersubscribed: fewer of its threads"
+    " worked than it was given. Contended, throttled: the machine was disturbed. Skipped: there was no interpreter.",
     "gpu-speedup": "The CPU's time over the GPU's, of the same implementation in the same campaign, paired.",
     "transfer": "Seconds to put the whole training set on the GPU, which has been used before: median of the launches."
     " It is paid once, as a part of build, and is not part of an iteration.",
@@ -57,7 +57,12 @@ TERMS = {
     "history": "One point for each saved run. Points of different days are weaker evidence than speedups within a"
     " campaign: the machine's speed may differ by several percent from day to day.",
     "change": "A level of a case's history that differs from the one before: of the time, detected as a change point"
-    " and at least 2 %; of the validation error, more than 0.1 points, by which equal arithmetic does not move it.",
+    " and at least 2 %; of the validation error, more than 0.1 points, by which equal arithmetic does not move it."
+    " A slow trend is a change of that size in small steps; before and after are the levels at its ends, the commits"
+    " are those of the last run before it and of the newest run in it, and the change has its 95 % interval.",
+    "levels": "The median time of neighbouring runs that do not differ beyond noise. The newest level over the first"
+    " and over the best one shows what small steps add up to, with 95 % intervals from how runs vary around their"
+    " levels; neighbouring runs may be alike.",
     "commits": "The commits of the last run before a change and of the first one after it: the cause lies between"
     " them, or is among the versions that changed, or is the machine.",
     "verdict": "In a history, regression: slower, or a higher error; improvement: the opposite. Between two revisions,"

@@ -31,10 +31,16 @@ def prepare(root: str, cpus: list[int], environment: dict[str, str], log: str) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to handle
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     faulthandler.enable(2)
+    # A sitecustomize or a .pth file has run before this, and may have changed it.
+    os.environ.clear()
     os.environ.update(environment)
+    os.chdir(os.path.dirname(log))  # noqa: PTH120  # where no file such as .numba_config.yaml is read
     # Those that execnet has started; later ones inherit it.
     for thread in os.listdir("/proc/self/task"):  # noqa: PTH208  # pathlib would be one more import
-        os.sched_setaffinity(int(thread), cpus)
+        try:
+            os.sched_setaffinity(int(thread), cpus)
+        except OSError:  # a CPU went offline, or out of the cpuset: the harness finds the affinity wrong in each round
+            continue
     sys.path.insert(0, root)
     return padding
 

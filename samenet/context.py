@@ -63,19 +63,24 @@ class Machine:
         hardware: ``cpu``, ``architecture``, ``cpus_present``, ``cpus_used``, ``memory_gib`` (GiB), ``gpus`` (models).
         fingerprint: 12 hex digits of the hardware; equal in two runs that are compared.
         cpus: the CPUs used, as the kernel numbers them.
+        cpu_quota: CPUs, that the cgroup allows this process; None where no limit is known.
         system: kernel and libc.
         governor: what sets the clock of CPU 0.
+        microcode: the revision that CPU 0 runs.
         virtualised: whether the CPUs report a hypervisor.
         gpu_driver: the version of NVIDIA's driver.
         load_average: of one minute, before the campaign.
-        environment: the harness's environment variables that can change a time.
+        environment: the variables that can change a time and that workers got from the harness's environment; of paths
+            only the last names.
     """
 
     hardware: dict[str, Any]
     fingerprint: str
     cpus: tuple[int, ...] = ()
+    cpu_quota: float | None = None
     system: str = "unknown"
     governor: str | None = None
+    microcode: str | None = None
     virtualised: bool = False
     gpu_driver: str | None = None
     load_average: float | None = None

@@ -22,7 +22,7 @@ ROOT = Path(impls.__file__).parent.parent  # the tree that is measured
 
 def tox_folder(root: Path) -> Path:
     """Return the folder of tox's environments: ``$TOX_WORK_DIR``, which tox sets, or ``root/.tox``."""
-    return Path(os.environ.get("TOX_WORK_DIR") or root / ".tox")
+    return Path(os.environ.get("TOX_WORK_DIR") or root / ".tox").absolute()
 
 
 def find_interpreter(implementation: Implementation, given: Mapping[str, Path], root: Path) -> Path:
@@ -38,9 +38,12 @@ def find_interpreter(implementation: Implementation, given: Mapping[str, Path], 
         if name in given:
             return given[name]
     python = tox_folder(root) / environment / "bin" / "python"
-    if python.exists():
+    if os.access(python, os.X_OK):
         return python
     if all(find_spec(name) for name, _ in implementation.packages):
         return Path(sys.executable)
     first = f"install {implementation.prerequisites}, then run" if implementation.prerequisites else "run"
-    raise NoInterpreterError(f"no interpreter for {implementation.name}; {first}: tox run -e {environment}")
+    packages = " ".join(distribution for _, distribution in implementation.packages)
+    # A wheel has no tox.ini: what is installed next to it serves the present interpreter.
+    command = f"tox run -e {environment}" if (root / "tox.ini").is_file() else f"python -m pip install {packages}"
+    raise NoInterpreterError(f"no interpreter for {implementation.name}; {first}: {command}")

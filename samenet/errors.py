@@ -20,6 +20,10 @@ from __future__ import annotations
 class SamenetError(Exception):
     """The base of all errors that samenet raises on purpose."""
 
+    def __init__(self, message: str) -> None:
+        """Take a message; of a path in it that is not UTF-8, what can be written into a file."""
+        super().__init__(message.encode(errors="replace").decode())
+
 
 class SettingsError(SamenetError):
     """An option or an argument is wrong; the message says what would be right."""

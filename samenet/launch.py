@@ -6,7 +6,7 @@ import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
@@ -17,7 +17,8 @@ from samenet.order import shuffled
 from samenet.plan import Role
 from samenet.records import Launch, State
 from samenet.reference import error_rate, error_rates
-from samenet.rounds import error_curve, time_round, trial
+from samenet.rounds import error_curve, time_round, trial, watched_run
+from samenet.threads import shortage
 from samenet.workers import Worker
 
 if TYPE_CHECKING:
@@ -34,7 +35,20 @@ if TYPE_CHECKING:
     from samenet.workers import Run
 
 REPEATS = 2  # how often a disturbed round is measured again before its turn counts as disturbed
+WATCHES = 2  # how often a worker's threads are looked at before they are said to lack something
 BOUND_TRIALS = 3  # of each bound, of which the shortest counts
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what a worker compiles.
+
+    Raises:
+        WorkerError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WorkerError(f"cannot make {folder}: {error.strerror}; set TMPDIR to a folder with free space") from None
 
 
 @dataclass(kw_only=True)
@@ -93,10 +107,7 @@ class LiveLaunch:
         order = shuffled(self.entries, self.plan.seed, self.number)
         for cluster, members in groupby(order, key=lambda entry: entry.cluster):
             together = list(members)
-            cache = (
-                self.folder / hashlib.sha256(cluster.encode()).hexdigest()[:12]
-            )  # two revisions compile much the same
-            cache.mkdir(exist_ok=True)
+            cache = self.folder / hashlib.sha256(cluster.encode()).hexdigest()[:12]  # two revisions compile alike
             for entry in together:
                 self.progress.advance(f"launch {self.number + 1}: {entry.label} starts")
             # The first launch has the phases; in later ones the members of a group start at the same time.
@@ -109,6 +120,7 @@ class LiveLaunch:
         """Start a worker for ``entry`` and check its work."""
         plan = self.plan
         with self._guarded(entry):
+            make_folder(cache)
             worker = self._workers[entry.label] = self._stack.enter_context(
                 Worker(
                     entry.case,
@@ -119,22 +131,35 @@ class LiveLaunch:
                     timeout_seconds=plan.timeout_seconds,
                 )
             )
-            phases = {
-                "start_seconds": worker.start_seconds,
-                "import_seconds": worker.load_framework(),
-                "build_seconds": worker.build(plan.workload, plan.dataset.train, self.initial),
-                "first_step_seconds": worker.run(1).wall_seconds,
-                "transfer_seconds": worker.transfer_seconds,
-            }
-            losses = worker.run(self.reference.steps).losses
-            parity = None if entry.role is Role.BOUND else self.reference.judge(losses, worker.params())
+            launch = Launch(
+                launch=self.number,
+                start_seconds=worker.start_seconds,
+                import_seconds=worker.load_framework(),
+                build_seconds=worker.build(plan.workload, plan.dataset.train, self.initial),
+                first_step_seconds=worker.run(1).wall_seconds,
+                transfer_seconds=worker.transfer_seconds,
+            )
             # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
             comparable = alone and not (self.cold and self._seen(entry).launches)
-            self._join(entry, worker, Launch(launch=self.number, parity=parity, **(phases if comparable else {})))
+            self._join(entry, worker, launch if comparable else Launch(launch=self.number))
             worker.pause()
 
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
-        versions, pools = worker.versions(), tuple(worker.thread_pools())
+        """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
+        plan, claims = self.plan, entry.case.implementation.shares_work
+        for _ in range(WATCHES):
+            run, seen = watched_run(worker, self.reference.steps)
+            versions, pools = worker.versions(), tuple(worker.thread_pools())
+            short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
+            if not short:
+                break
+        launch = replace(
+            launch,
+            parity=None if entry.role is Role.BOUND else self.reference.judge(run.losses, worker.params()),
+            threads_working=seen.working if seen else None,
+            threads_cpus=seen.cpus if seen else (),
+            flushes_denormals=worker.flushes_denormals,
+        )
         self._restart_without_weights(entry)
         if self._seen(entry).launches and self._seen(entry).versions != versions:  # of a resumed campaign
             self.journal.write(Withdrawn(label=entry.label))
@@ -142,6 +167,8 @@ class LiveLaunch:
         self.journal.write(Joined(label=entry.label, launch=launch, versions=versions, thread_pools=pools))
         if launch.parity and not launch.parity.verified:
             self._lose(entry, State.UNVERIFIED, f"{entry.label} {launch.parity.sentence}")
+        elif short:
+            self._lose(entry, State.UNDERSUBSCRIBED, short)
 
     def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from samenet.campaign import Campaign
 from samenet.errors import SettingsError
 from samenet.events import Entered, Lost
 from samenet.journal import Journal
+from samenet.machine.counters import unknown_readings
 from samenet.machine.lock import only_campaign
 from samenet.preparation import is_absent, prepare
 from samenet.progress import NullProgress
 from samenet.protocols import Settings
 from samenet.records import State
 from samenet.results import CampaignRecord
+from samenet.worker_environment import ignored
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -71,11 +74,19 @@ class Measurement:
         """What is measured, on what, and what an earlier campaign has left, a line each."""
         part = self.parts[0]
         workload, context = part.plan.workload, part.header.context
+        quota = part.header.machine.cpu_quota
+        limit = "" if quota is None else f"; the cgroup allows {quota:g} CPU{'' if quota == 1 else 's'}"
         lines = [
             f"data: {context.data.name} from {self.dataset.source}, sha256 {context.data.sha256[:12]}",
             f"workload {workload.fingerprint}: {workload.summary}",
-            f"CPUs: {', '.join(map(str, part.plan.cpus))}; one thread each, for every case",
+            f"CPUs: {', '.join(map(str, part.plan.cpus))}; one thread each, for every case{limit}",
         ]
+        if passed := part.header.machine.environment:
+            lines.append(f"passed on: {', '.join(f'{name}={value}' for name, value in passed.items())}")
+        if dropped := ignored(os.environ):
+            lines.append(f"ignored: {', '.join(dropped)}; workers get settings of their own")
+        if unknown := unknown_readings(part.plan.cpus, has_quota=quota is not None):
+            lines.append(f"unknown here: {', '.join(unknown)}; a round that only these would show as disturbed counts")
         for part in self.parts:
             if part.unfinished:
                 does = "continuing" if self.continues else "--resume continues"
@@ -94,8 +105,17 @@ class Measurement:
             BusyError: another campaign is running on this machine.
             JournalError: the journal that is to be continued cannot be read.
         """
+        with only_campaign():
+            return self.run_locked(progress)
+
+    def run_locked(self, progress: Progress) -> Results:
+        """Measure as ``run`` does, for a caller who holds the machine's lock over several measurements.
+
+        Raises:
+            JournalError: the journal cannot be written, or read.
+        """
         parts = []
-        with only_campaign(), progress:
+        with progress:
             for part in self.parts:
                 parts.append(self._run(part, progress))
                 if parts[-1].campaign.interrupted:

@@ -19,13 +19,15 @@ from samenet.context import Context, Data
 from samenet.environments import ROOT, find_interpreter
 from samenet.errors import NoInterpreterError, SettingsError
 from samenet.events import Header
+from samenet.git import present_commit
 from samenet.journal import find
 from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
 from samenet.machine.description import describe
+from samenet.machine.temporary import temporary_folder
 from samenet.plan import Entry, Role
 from samenet.protocols import Epochs
-from samenet.revision import check_out, present_commit
+from samenet.revision import check_out
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -62,6 +64,7 @@ def prepare(selected: Sequence[Case | str], settings: Settings, dataset: Dataset
     Raises:
         SettingsError: a setting is wrong.
     """
+    temporary_folder()
     if isinstance(selected, str):
         raise SettingsError(f"name the cases in a list, such as [{selected!r}]")
     chosen = list(dict.fromkeys(find_case(case) for case in selected))
@@ -144,6 +147,7 @@ def head(
     """Return the first line of a campaign's journal."""
     dataset, workload = plan.dataset, plan.workload
     source = Path(dataset.source).name if Path(dataset.source).is_absolute() else dataset.source
+    source = source.encode(errors="replace").decode()  # a folder's name may be no UTF-8
     context = Context(
         protocol=settings.protocol.name,
         iterations=plan.iterations,

@@ -12,6 +12,7 @@ class State(StrEnum):
     VALID = "valid"
     CONTENDED = "contended"
     OVERSUBSCRIBED = "oversubscribed"
+    UNDERSUBSCRIBED = "undersubscribed"
     THROTTLED = "throttled"
     UNVERIFIED = "unverified"
     FAILED = "failed"
@@ -19,7 +20,11 @@ class State(StrEnum):
 
     @property
     def is_machines_fault(self) -> bool:
-        """Whether the machine, and not the case, is why there is no number: no build fails for it."""
+        """Whether the machine, and not the case, is why there is no number: no build fails for it.
+
+        ``undersubscribed`` is the fault of the case or of its interpreter's settings: load of other processes does not
+        change how many threads work, and the next run shows the same.
+        """
         return self in {State.CONTENDED, State.THROTTLED, State.SKIPPED}
 
     @property
@@ -86,6 +91,9 @@ class Launch:
         first_step_seconds: s, the first step in the process, which is where JIT compilers work.
         transfer_seconds: s, to put the training set on a GPU; None on a CPU.
         parity: its agreement; None for a bound, which trains nothing.
+        threads_working: how many threads had a share of the run that parity was checked in; None on a GPU.
+        threads_cpus: the CPUs on which those threads may run.
+        flushes_denormals: whether the main thread's arithmetic has 0 for a number below 2.2e-308.
     """
 
     launch: int
@@ -95,6 +103,9 @@ class Launch:
     first_step_seconds: float | None = None
     transfer_seconds: float | None = None
     parity: Parity | None = None
+    threads_working: int | None = None
+    threads_cpus: tuple[int, ...] = ()
+    flushes_denormals: bool | None = None
 
     @property
     def phases(self) -> tuple[float, ...]:
@@ -150,6 +161,7 @@ class Round:
         waiting_seconds: CPU s that the worker's threads waited for a CPU.
         others_seconds: CPU s that other processes used.
         steal_seconds: CPU s that the hypervisor took.
+        throttled_seconds: CPU s for which the CPU quota of its cgroup, or of one above, stopped it.
         megahertz: MHz, the mean clock of the CPUs at the end.
         joules: J, the energy of the processor's packages (RAPL).
         disturbance: why the round does not count; None if it does.
@@ -166,6 +178,7 @@ class Round:
     waiting_seconds: float | None = None
     others_seconds: float | None = None
     steal_seconds: float | None = None
+    throttled_seconds: float | None = None
     megahertz: float | None = None
     joules: float | None = None
     disturbance: Disturbance | None = None

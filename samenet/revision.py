@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from impls.lanes import Case, Device, Implementation
 from samenet.environments import find_interpreter, tox_folder
 from samenet.errors import NoInterpreterError, RevisionError
-from samenet.saved import Commit
+from samenet.git import git, is_tracked
+from samenet.workers import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,34 +28,15 @@ if TYPE_CHECKING:
 # Runs in the revision's own tree, whose types may be others: this is all that starting a worker takes.
 LIST_CASES = """
 import json
+import sys
+sys.path.insert(0, sys.argv[1])  # PYTHONSAFEPATH keeps the present folder out
 from impls.registry import cases
 print(json.dumps([
     [str(each.device), each.implementation.name, each.implementation.trainer, each.implementation.environment,
-     each.implementation.packages]
+     each.implementation.packages, getattr(each.implementation, "shares_work", True)]
     for each in cases()
 ]))
 """
-
-
-def git(root: Path, *arguments: str) -> bytes:
-    """Return what ``git`` prints in ``root``.
-
-    Raises:
-        RevisionError: git is not there, or fails.
-    """
-    try:
-        # A hook's GIT_DIR and the like would name another repository.
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_")
-        }
-        done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, check=True)  # noqa: S603, S607
-    except FileNotFoundError:
-        raise RevisionError("there is no git on this machine; install it") from None
-    except subprocess.CalledProcessError as error:
-        raise RevisionError(error.stderr.decode(errors="replace").strip().removeprefix("fatal: ")) from None
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -87,10 +69,12 @@ class Revision:
                 raise NoInterpreterError(f"{self.name} pins other packages for {environment}; install tox to get them")
             command = [tox, "run", "-q", "-c", str(self.folder / "tox.ini"), "--workdir", str(work), "-e", environment]
             clean = {name: value for name, value in os.environ.items() if not name.startswith("TOX_")}
-            done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False)  # noqa: S603
+            clean["NO_COLOR"] = "1"
+            done = subprocess.run(command, env=clean, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
             if done.returncode:
-                last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-                raise NoInterpreterError(f"tox cannot make {environment} of {self.name}: {' '.join(last)}")
+                shutil.rmtree(work / environment, ignore_errors=True)  # a half-made one would be taken for whole
+                reason = tox_reason(done.stdout, done.stderr, pins)
+                raise NoInterpreterError(f"tox cannot make {environment} of {self.name}: {reason}")
         return python
 
 
@@ -104,14 +88,33 @@ def _pins(root: Path, environment: str) -> str:
     return "\n".join(parser[section].get(key, "").strip() for key in ("base_python", "deps"))
 
 
-def present_commit(root: Path) -> Commit:
-    """Return the commit that ``root`` has checked out; without a repository it is unknown."""
+def tox_reason(output: str, errors: str, pins: str) -> str:
+    """Return why tox failed: pip's error, or that of the import; tox itself ends with ``evaluation failed``."""
+    of_pip = [line for line in errors.splitlines() if line.startswith("ERROR: ")]
+    if of_pip:
+        return of_pip[-1].removeprefix("ERROR: ")
+    if "Traceback (most recent call last)" in errors:
+        return first_line(errors)
+    if ": SKIP" in output:
+        return f"there is no {pins.partition(chr(10))[0] or 'Python for it'}; install it"
+    return next((line.strip() for line in (errors + output).splitlines() if line.strip()), "it does not say why")
+
+
+def _extract(content: bytes, folder: Path, name: str) -> None:
+    """Write the files of revision ``name``, a tar archive, into ``folder``.
+
+    Raises:
+        RevisionError: they cannot be written.
+    """
     try:
-        commit = git(root, "rev-parse", "HEAD").decode().strip()
-        branch = git(root, "rev-parse", "--abbrev-ref", "HEAD").decode().strip()
-        return Commit(commit, branch, bool(git(root, "status", "--porcelain")))
-    except RevisionError:
-        return Commit()
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            archive.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise RevisionError(f"{name} cannot be unpacked: {error}; choose another revision") from None
+    except OSError as error:
+        raise RevisionError(
+            f"{name} cannot be unpacked into {folder}: {error.strerror}; set TMPDIR to a folder with free space"
+        ) from None
 
 
 def check_out(name: str, root: Path) -> Revision:
@@ -131,23 +134,30 @@ def check_out(name: str, root: Path) -> Revision:
         remedy = "this clone is shallow; run: git fetch --unshallow" if shallow else "see: git log --oneline"
         raise RevisionError(f"there is no revision {name!r} here; {remedy}") from None
     sha = commit.decode().strip()
-    if not git(root, "ls-tree", sha, "--", "impls"):
+    if not is_tracked(root, sha):
+        if not is_tracked(root, "HEAD"):
+            raise RevisionError(f"samenet in {root} is not part of a repository; run this in a git checkout of samenet")
         raise RevisionError(f"{name} has no folder impls, so it has no implementations; choose another revision")
     temporary = tempfile.TemporaryDirectory(prefix="samenet-revision-")  # removed with the revision
     folder = Path(temporary.name)
-    with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", sha))) as archive:
-        archive.extractall(folder, filter="data")
+    _extract(git(root, "archive", "--format=tar", sha), folder, name)
     listed = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", LIST_CASES], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIST_CASES, str(folder)], cwd=folder, capture_output=True, text=True, check=False
     )
     if listed.returncode:
-        last = listed.stderr.strip().splitlines()[-1:]
-        raise RevisionError(f"{name} cannot list its implementations: {' '.join(last)}; choose another revision")
+        reason = first_line(listed.stderr)
+        raise RevisionError(f"{name} cannot list its implementations: {reason}; choose another revision")
     cases = [
         Case(
-            Implementation(name=entry, trainer=trainer, environment=environment, packages=tuple(map(tuple, packages))),
+            Implementation(
+                name=entry,
+                trainer=trainer,
+                environment=environment,
+                packages=tuple(map(tuple, packages)),
+                shares_work=shares_work,
+            ),
             Device.parse(device),
         )
-        for device, entry, trainer, environment, packages in json.loads(listed.stdout)
+        for device, entry, trainer, environment, packages, shares_work in json.loads(listed.stdout)
     ]
     return Revision(name, sha, folder, {case.id: case for case in cases}, temporary)

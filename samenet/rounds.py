@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from samenet.machine import gpu
 from samenet.machine.counters import Watch
+from samenet.machine.cpus import moved
 from samenet.records import CurvePoint, Round
 from samenet.reference import error_rate
+from samenet.threads import ThreadWatch
 
 if TYPE_CHECKING:
     from impls.workload import Params
     from samenet.plan import Block, Plan
+    from samenet.threads import Activity
     from samenet.workers import Run, Worker
 
 TRIAL_STEPS = 50
@@ -44,6 +47,7 @@ def time_round(
     watch = Watch(worker.pid, plan.cpus)
     run = worker.run(block.steps, block.first, weights)
     load, gpu_load = watch.stop(), on_gpu.stop() if on_gpu else None
+    disturbance = moved(worker.pid, plan.cpus) or load.disturbance or (gpu_load.disturbance if gpu_load else None)
     return run, Round(
         launch=launch,
         turn=turn,
@@ -55,11 +59,23 @@ def time_round(
         waiting_seconds=load.waiting_seconds,
         others_seconds=load.others_seconds,
         steal_seconds=load.steal_seconds,
+        throttled_seconds=load.throttled_seconds,
         megahertz=load.megahertz,
         joules=load.joules,
-        disturbance=load.disturbance or (gpu_load.disturbance if gpu_load else None),
+        disturbance=disturbance,
         gpu=gpu_load,
     )
+
+
+def watched_run(worker: Worker, steps: int) -> tuple[Run, Activity | None]:
+    """Let ``worker`` run ``steps``, and return its answer and what its threads did; on a GPU that is not looked at.
+
+    Raises:
+        WorkerError: the worker failed.
+    """
+    watch = None if worker.case.device.is_gpu else ThreadWatch(worker.pid)
+    run = worker.run(steps)
+    return run, watch.stop(len(worker.cpus), run.cpu_seconds) if watch else None
 
 
 def trial(worker: Worker, plan: Plan) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import os
+import re
 import shlex
 import signal
 import time
@@ -18,10 +19,11 @@ import numpy as np
 import psutil
 import threadpoolctl
 
-from impls.theano_lanes import flag
-from impls.worker import pack, unpack
+from impls.worker import RequestError, pack, unpack
 from samenet import bootstrap
 from samenet.errors import WorkerError
+from samenet.machine import files
+from samenet.worker_environment import environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,14 +32,20 @@ if TYPE_CHECKING:
     from impls.workload import Float32, Params, Workload
     from samenet.data import Split
 
-# Every library that has a thread setting gets the same one, and affinity holds those that have none (XLA).
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
+ENV = "/usr/bin/env"
+# Added to threadpoolctl's source, since a worker of an earlier revision has no request for it.
+FLUSHING = """
+import sys
+_pools = threadpool_info
+def threadpool_info():
+    return [*_pools(), {"flushes_denormals": sys.float_info.min / 2 == 0}]
+"""
+REQUEST_ERROR = re.escape(f"{RequestError.__module__}.{RequestError.__qualname__}")
+# Between the tracebacks of chained exceptions, of which the last one counts.
+CHAIN = re.compile(
+    r"^(?:During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):$",
+    re.MULTILINE,
 )
 
 
@@ -50,21 +58,15 @@ class Run(NamedTuple):
     losses: Float32
 
 
-def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
-    """Return the variables that a worker of ``case`` gets: ``threads`` for every library, and caches below ``folder``.
+def command_line(python: Path, environment: Mapping[str, str]) -> str:
+    """Return the command that starts ``python`` in ``environment`` alone, as execnet splits it.
 
-    The first worker in a folder pays for compiling, and no earlier campaign can pay for it.
+    From its very start, since some variables act before any line of Python (LD_PRELOAD).
     """
-    theano = [flag("base_compiledir", str(folder / "theano")), os.environ.get("THEANO_FLAGS")]
-    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | {
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-        "TRITON_CACHE_DIR": str(folder / "triton"),
-        "THEANO_FLAGS": ",".join(filter(None, theano)),
-        "JAX_PLATFORMS": case.device.kind,
-        "JAX_ENABLE_COMPILATION_CACHE": "false",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    }
+    program = [str(python)]
+    if "=" in program[0]:  # env would take it for one more variable
+        program = ["/bin/sh", "-c", 'exec "$0" "$@"', *program]
+    return shlex.join([ENV, "-i", *(f"{name}={value}" for name, value in environment.items()), *program])
 
 
 def packages(root: Path, folder: Path) -> Path:
@@ -82,11 +84,16 @@ def packages(root: Path, folder: Path) -> Path:
 def first_line(formatted: str) -> str:
     """Return the type and the first line of the exception that ``formatted``, a traceback, ends with.
 
-    Frames are indented. What follows the first line is often advice that is the same for every error.
+    A worker's own RequestError has them as its text. Otherwise the text is Python's: frames are indented, and those of
+    an exception group have a bar in front.
     """
-    *_, last = formatted.rpartition("Traceback (most recent call last):\n")
-    lines = [line for line in last.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[0] if lines else "an unknown error"
+    sent = re.findall(rf"^{REQUEST_ERROR}: (.+)$", formatted, re.MULTILINE)
+    if sent:
+        return str(sent[-1])
+    last = CHAIN.split(formatted)[-1]
+    lines = [line.removeprefix("  | ") for line in last.splitlines()]
+    own = [line for line in lines if line.strip() and not line.startswith((" ", "Traceback (most recent call last):"))]
+    return own[0] if own else "an unknown error"
 
 
 class Worker:
@@ -111,15 +118,16 @@ class Worker:
             WorkerError: the interpreter does not start.
         """
         self.case, self.cpus = case, tuple(cpus)
-        self._timeout_seconds = timeout_seconds
-        self.pid = 0  # until the process has sent it
+        self._timeout_seconds, self.pid = timeout_seconds, 0  # until the process has sent its own
         self._log = folder / f"{case.id}-{time.monotonic_ns()}.log"
         settings = environment_of(case, len(cpus), folder) | dict(environment or {})
+        spec = execnet.XSpec("popen")
+        spec.python = command_line(python, settings)  # not in the text of a spec, which splits paths and URLs at //
 
         start = time.perf_counter()
         self._group = execnet.Group()
         try:
-            gateway = self._group.makegateway(f"popen//python={shlex.quote(str(python))}")
+            gateway = self._group.makegateway(spec)
             self._channel = gateway.remote_exec(bootstrap)
             self._channel.send((str(packages(root, folder)), list(cpus), settings, str(self._log)))
             self.pid = int(self._receive("start"))
@@ -129,6 +137,11 @@ class Worker:
             raise WorkerError(
                 f"{python} does not start: {error}; give another with --python {case.implementation.environment}=PATH"
             ) from error
+        except execnet.DumpError:  # it sends UTF-8 only
+            self._group.terminate(timeout=1)
+            raise WorkerError(
+                f"{case.id} does not start: {str(folder)!a} or {str(root)!a} is not UTF-8; rename it"
+            ) from None
         except BaseException:  # Ctrl-C too: no process is left behind
             self.kill()
             raise
@@ -238,18 +251,20 @@ class Worker:
     def thread_pools(self) -> list[dict[str, Any]]:
         """Return the BLAS and OpenMP libraries in the process and their threads, as threadpoolctl finds them.
 
-        Of a library's path only the name stays: the run may be published.
+        Of a library's path only the name stays: the run may be published. Afterwards ``flushes_denormals`` says whether
+        the main thread's arithmetic has denormal numbers for zero.
         """
-        pools = self._ask("thread_pools", text=inspect.getsource(threadpoolctl))
+        *pools, flushing = self._ask("thread_pools", text=inspect.getsource(threadpoolctl) + FLUSHING)
+        self.flushes_denormals = bool(flushing["flushes_denormals"])
         return [pool | {"filepath": Path(pool["filepath"]).name} for pool in pools]
 
-    def peak_bytes(self) -> int:
-        """Return the most memory that the process has held.
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that the process has held, or None where the kernel does not say.
 
         From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
         """
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        peak = files.read_fields(files.PROC / str(self.pid) / "status").get("VmHWM", "").split()
+        return int(peak[0]) * 1024 if peak else None  # of KiB
 
     def pause(self) -> None:
         """Stop every thread of the process, so that it can take no CPU from the one that is measured."""

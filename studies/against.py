@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from samenet.environments import ROOT
-from samenet.revision import check_out, git
+from samenet.git import git
+from samenet.revision import check_out
 from studies.planting import calibrate
 from studies.pytest_runs import PytestRuns
 

@@ -36,7 +36,7 @@ def select(names: Sequence[str]) -> list[str]:
 class PytestRuns:
     """Runs with this tree's environments and data; ``folder`` takes what they save, and Theano's compiled code.
 
-    The code is shared by all runs: compiling is not timed, and every run would take ten seconds longer for it.
+    The runs of the plain suite share the code: compiling is not timed, and each would take ten seconds longer for it.
     """
 
     options: Options

@@ -115,6 +115,20 @@ def test_a_revision_with_other_pins_is_measured_with_them(repository: Repository
     assert before["versions"]["numpy"] == "2.4.5", output
 
 
+def test_pins_that_cannot_be_installed_are_the_reason(repository: Repository) -> None:
+    """With pip's error, not tox's last line; and a second try does not take the half-made environment for whole."""
+    repository.edit("tox.ini", "deps = numpy==2.4.6\n", "deps = numpy==99.99\n")
+    repository.commit()
+    repository.edit("tox.ini", "deps = numpy==99.99\n", "deps = numpy==2.4.6\n")
+    for _ in range(2):
+        _, output, comparison = repository.against("HEAD", "--allow-empty")
+        (verdict,) = comparison["verdicts"]
+        assert verdict["word"] == "inconclusive", output
+        if "tox cannot" not in verdict["reason"]:
+            pytest.skip(verdict["reason"])  # numpy itself was disturbed
+        assert verdict["reason"] == "tox cannot make numpy of HEAD: No matching distribution found for numpy==99.99"
+
+
 @pytest.mark.parametrize(
     ("revision", "complaint"),
     [("nowhere", "there is no revision 'nowhere' here"), ("HEAD~99", "no revision 'HEAD~99'")],

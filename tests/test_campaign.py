@@ -194,7 +194,8 @@ def test_a_campaign_continues_with_the_entries_that_are_wanted() -> None:
 @pytest.mark.parametrize(("percent", "launches"), [("100000", 1), ("0.000001", 3)])
 def test_until_width_stops_early_or_at_the_limit(bench: Bench, tmp_path: Path, percent: str, launches: int) -> None:
     """A width that every interval has is reached at once, one that none has never."""
-    bench("-k", "numpy-cpu", "--launches", "3", "--rounds", "5", "--until-width", percent, "--benchmark-save=one")
+    wide = ("--launches", "3", "--rounds", "5", "--until-width", percent)
+    bench.quiet("-k", "numpy-cpu", *wide, "--benchmark-save=one")
     (result,) = records(tmp_path).values()
     assert len(result["launches"]) == launches
 

@@ -151,19 +151,98 @@ def test_copies_are_not_evidence(tmp_path: Path) -> None:
     assert "from run to run" not in result.out
 
 
-def test_settings_that_differ_are_named(tmp_path: Path) -> None:
-    """They bar no comparison, and may be why a case is slower."""
+DECISIVE = [
+    ({"governor": "powersave"}, "governor: performance and powersave", "governor"),
+    ({"microcode": "0x2"}, "microcode: 0x1 and 0x2", "microcode"),
+    ({"virtualised": True}, "virtualised: no and yes", "virtualised"),
+    ({"environment": {"OMP_THREAD_LIMIT": "1"}}, "variables: OMP_THREAD_LIMIT unset and 1", "variables"),
+]
+
+
+@pytest.mark.parametrize(("machine", "named", "across"), DECISIVE)
+def test_a_setting_that_can_explain_a_slowdown_makes_it_inconclusive(
+    tmp_path: Path, machine: dict[str, Any], named: str, across: str
+) -> None:
+    """It is named, as hardware is, and --across says that it differs on purpose."""
+    about = {"microcode": "0x1"}
+    save_history(tmp_path)
+    save(tmp_path, "base", run(record("numpy", 2.0), hours=100, machine=about))
+    save(tmp_path, "head", run(record("numpy", 4.0), hours=101, machine=about | machine))
+    verdict = verdicts(tmp_path)["numpy-cpu"]
+    assert verdict["word"] == "inconclusive"
+    assert verdict["reason"] == f"not comparable, they differ in {named}"
+    assert compare(tmp_path, "base", "head").code == 2
+    result = compare(tmp_path, "base", "head", "--across", across)
+    assert result.code == 1, result.err
+    assert f"numpy-cpu differs on purpose in {named}." in result.out
+
+
+@pytest.mark.parametrize("machine", [machine for machine, _, _ in DECISIVE])
+def test_no_setting_explains_a_higher_error(tmp_path: Path, machine: dict[str, Any]) -> None:
+    """A case that learns less is a regression whatever the clock does."""
+    save_history(tmp_path)
+    save(tmp_path, "base", run(record("numpy", 2.0), hours=100, machine={"microcode": "0x1"}))
+    worse = record("numpy", 2.0, error_rates={"validation": 14.0})
+    save(tmp_path, "head", run(worse, hours=101, machine={"microcode": "0x1"} | machine))
+    assert verdicts(tmp_path)["numpy-cpu"]["word"] == "unverified"
+
+
+@pytest.mark.parametrize(
+    ("machine", "campaign", "note"),
+    [
+        ({"system": "Linux 6.1"}, {}, "system Linux and Linux 6.1"),
+        ({}, {"launches": 3}, "launches 5 and 3"),
+        ({"gpu_driver": "570"}, {}, "GPU driver unknown and 570"),
+        ({"environment": {"CUDA_VISIBLE_DEVICES": "0"}}, {}, "CUDA_VISIBLE_DEVICES unset and 0"),
+        ({"microcode": "0x1"}, {}, "microcode unknown and 0x1"),
+    ],
+)
+def test_other_settings_are_printed_next_to_the_verdict(
+    tmp_path: Path, machine: dict[str, Any], campaign: dict[str, Any], note: str
+) -> None:
+    """They bar no comparison of cases on the CPU; one that is unknown on one side is not known to differ."""
     save_history(tmp_path)
     save(tmp_path, "base", run(record("numpy", 2.0), record("torch"), hours=100))
-    machine = {"governor": "powersave", "system": "Linux 6.1", "environment": {"OMP_THREAD_LIMIT": "1"}}
-    head = run(record("numpy", 4.0), record("torch"), hours=101, machine=machine, campaign={"launches": 3})
+    head = run(record("numpy", 4.0), record("torch"), hours=101, machine=machine, campaign=campaign)
     save(tmp_path, "head", head)
     result = compare(tmp_path, "base", "head")
     assert result.code == 1
-    assert (
-        "numpy-cpu, torch-cpu: governor performance and powersave, system Linux and Linux 6.1, launches 5 and 3,"
-        " OMP_THREAD_LIMIT unset and 1 differ\n"
-    ) in result.out
+    assert f"numpy-cpu, torch-cpu: {note} differ\n" in result.out
+
+
+def test_another_driver_bars_a_case_on_a_gpu(tmp_path: Path) -> None:
+    """It compiles the kernels; variables of the GPU count there too."""
+    case = record("torch", 2.0, device="cuda")
+    save(tmp_path, "base", run(case, hours=100, machine={"gpu_driver": "560"}))
+    machine = {"gpu_driver": "570", "environment": {"CUDA_LAUNCH_BLOCKING": "1"}}
+    save(tmp_path, "head", run(record("torch", 4.0, device="cuda"), hours=101, machine=machine))
+    reason = verdicts(tmp_path)["torch-cuda"]["reason"]
+    assert reason.endswith("gpu-driver: 560 and 570; variables: CUDA_LAUNCH_BLOCKING unset and 1")
+
+
+def test_a_history_under_another_governor_is_no_evidence(tmp_path: Path) -> None:
+    """Twelve runs with powersave do not show how runs with performance differ by themselves."""
+    rng = np.random.default_rng(2)
+    for number in range(12):
+        seconds = 2 * float(np.exp(0.005 * rng.standard_normal()))
+        save(tmp_path, f"{number}", run(record("numpy", seconds), hours=number, machine={"governor": "powersave"}))
+    save_pair(tmp_path, record("numpy", 2.0), record("numpy", 2.4))
+    assert "the history has too few runs" in verdicts(tmp_path)["numpy-cpu"]["reason"]
+
+
+def test_what_is_left_out_of_the_history_is_listed(tmp_path: Path) -> None:
+    """A copy, a broken file, and a run from the future, which may be there by a wrong clock."""
+    save_history(tmp_path)
+    save_pair(tmp_path, record("numpy", 2.0), record("numpy", 2.0))
+    save(tmp_path, "broken", {})
+    save(tmp_path / "x", "0001_base", run(record("numpy", 2.0), hours=100))
+    save(tmp_path, "late", run(record("numpy", 2.0), hours=1e6))
+    out = " ".join(compare(tmp_path, "0001_base", "0002_head").out.split())
+    assert "Left out: " in out
+    assert "broken.json was saved by plain pytest-benchmark" in out
+    assert "x/Linux-CPython-3.11-64bit/0001_base.json is a copy of Linux-CPython-3.11-64bit/0001_base.json" in out
+    assert "Dated in the future" in out
+    assert "late.json (2140-01-30 16:00 UTC)" in out
 
 
 def test_intervals_of_stored_ratios_hold_the_truth() -> None:

@@ -25,6 +25,7 @@ QUIET = CpuLoad(
     waiting_seconds=0.01,
     others_seconds=0.01,
     steal_seconds=0.01,
+    throttled_seconds=0.01,
     throttles=0,
     megahertz=3000.0,
     joules=50.0,
@@ -46,6 +47,10 @@ def write_counters(kernel: Path) -> None:
     """Write every counter, for two CPUs and this process with one thread."""
     write(kernel / "proc/stat", STAT)
     write(kernel / f"proc/{PID}/task/1/schedstat", "1000000000 2000000 3")
+    write(kernel / f"proc/{PID}/cgroup", "0::/a")
+    write(kernel / "proc/self/mountinfo", f"30 25 0:26 / {kernel}/sys/fs/cgroup rw - cgroup2 cgroup2 rw")
+    write(kernel / "sys/fs/cgroup/cpu.stat", "throttled_usec 1000")
+    write(kernel / "sys/fs/cgroup/a/cpu.stat", "throttled_usec 2000")
     for cpu in 0, 1:
         for name, text in CPU_FILES.items():
             write(kernel / name.format(cpu), text)
@@ -70,6 +75,8 @@ def test_a_round_has_the_difference_of_all_counters(kernel: Path) -> None:
     write(kernel / f"proc/{PID}/task/1/schedstat", "2000000000 502000000 9")
     write(kernel / "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", "6")
     write(kernel / "sys/class/powercap/intel-rapl:0/energy_uj", "3500000")
+    write(kernel / "sys/fs/cgroup/cpu.stat", "throttled_usec 301000")
+    write(kernel / "sys/fs/cgroup/a/cpu.stat", "throttled_usec 42000")
     load = watch.stop()
     assert load.wall_seconds > 0
     expected = {
@@ -79,6 +86,7 @@ def test_a_round_has_the_difference_of_all_counters(kernel: Path) -> None:
         "waiting_seconds": 0.5,
         "others_seconds": 250 * tick - 1.0,
         "steal_seconds": 5 * tick,
+        "throttled_seconds": 0.3,
         "throttles": 2,
         "megahertz": 3000,
         "joules": 2.5,
@@ -95,6 +103,8 @@ def test_a_round_has_the_difference_of_all_counters(kernel: Path) -> None:
         ("proc/stat", "cpu0 0 0 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0\n", {"others_seconds", "steal_seconds"}),
         (f"proc/{PID}/task/1/schedstat", None, {"worker_seconds", "waiting_seconds", "others_seconds"}),
         (f"proc/{PID}/task/1/schedstat", "0 0 0", {"worker_seconds", "waiting_seconds", "others_seconds"}),
+        (f"proc/{PID}/cgroup", None, {"throttled_seconds"}),
+        ("proc/self/mountinfo", "", {"throttled_seconds"}),
         ("sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count", None, {"throttles"}),
         ("sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", None, {"megahertz"}),
         ("sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", "<unknown>", {"megahertz"}),
@@ -140,6 +150,24 @@ def test_a_cpu_that_goes_offline_during_a_round_makes_its_time_unknown(kernel: P
     assert watch.stop().steal_seconds is None
 
 
+@pytest.mark.parametrize(("before", "after"), [("a", "b"), ("b", "a")])
+def test_a_process_that_is_moved_between_cgroups_misses_no_quota(kernel: Path, before: str, after: str) -> None:
+    """The time in the first counts, and in the second all that it was ever stopped; a folder may disappear."""
+    write_counters(kernel)
+    write(kernel / f"proc/{PID}/cgroup", f"0::/{before}")
+    watch = Watch(PID, (0, 1))
+    write(kernel / f"proc/{PID}/cgroup", f"0::/{after}")
+    write(kernel / "sys/fs/cgroup/a/cpu.stat", "throttled_usec 7000000")
+    load = watch.stop()
+    assert load.throttled_seconds == pytest.approx(7 if after == "a" else 6.998)
+    assert load.disturbance
+    assert load.disturbance.cause is State.THROTTLED
+    watch = Watch(PID, (0, 1))
+    write(kernel / f"proc/{PID}/cgroup", "0::/c")
+    (kernel / "sys/fs/cgroup/a/cpu.stat").unlink()
+    assert watch.stop().throttled_seconds == 0
+
+
 def test_a_counter_that_starts_again_is_unknown() -> None:
     """RAPL's do after some minutes; the other package's rise does not hide it."""
     assert since(5, 3) is None
@@ -170,6 +198,12 @@ assert counters.package_microjoules() == {}
         subprocess.check_call([sys.executable, "-c", source, folder], cwd=ROOT)
 
 
+def quota_for(share: str) -> Disturbance:
+    """Return the disturbance by a CPU quota."""
+    remedy = "raise the quota or lower --threads"
+    return Disturbance(State.THROTTLED, f"the cgroup's CPU quota stopped it for {share} of the time; {remedy}")
+
+
 @pytest.mark.parametrize(
     ("load", "disturbance"),
     [
@@ -179,6 +213,9 @@ assert counters.package_microjoules() == {}
             replace(QUIET, waiting_seconds=0.5, others_seconds=0.5),
             Disturbance(State.CONTENDED, "other processes held its CPUs for 25 % of the time"),
         ),
+        (replace(QUIET, throttled_seconds=0.24, waiting_seconds=0.5, others_seconds=0.5), quota_for("12 %")),
+        (replace(QUIET, throttled_seconds=9.0), quota_for("100 %")),
+        (replace(QUIET, throttled_seconds=None), None),
         (replace(QUIET, waiting_seconds=0.5), None),  # for each other
         (replace(QUIET, others_seconds=0.5), None),  # on a CPU that was free
         (
@@ -190,7 +227,7 @@ assert counters.package_microjoules() == {}
     ],
 )
 def test_a_disturbance_has_a_cause_and_what_was_seen(load: CpuLoad, disturbance: Disturbance | None) -> None:
-    """Heat throttles; others that hold a CPU for which the worker waits contend, and so does the hypervisor."""
+    """Heat and quotas throttle; others that hold a CPU for which it waits contend, and so does the hypervisor."""
     assert load.disturbance == disturbance
 
 

@@ -35,6 +35,12 @@ TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
+@pytest.fixture(autouse=True)
+def no_folder_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no variable name a folder, unless a test sets it."""
+    monkeypatch.delenv("SAMENET_DATA", raising=False)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Write a sound data set: 12 images to train and validate on, 4 to test."""

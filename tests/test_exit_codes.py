@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -130,6 +130,27 @@ def test_a_bug_is_not_a_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     name = type(error).__name__
     assert result.err == f"this is a bug in samenet: {name}; please report it with the traceback: {file}\n"
     assert "Traceback (most recent call last)" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        record("torch"),
+        record("numpy", state="skipped", reason="no interpreter", seconds=None),
+        record("numpy", state="contended", reason="others", seconds=None),
+        record("numpy", error_rates={}),
+        record("numpy", error_rates={"validation": float("nan")}),
+    ],
+    ids=["new", "skipped", "contended", "no error", "NaN"],
+)
+def test_a_gate_that_judged_nothing_does_not_pass(tmp_path: Path, head: dict[str, Any]) -> None:
+    """Unless that is intended; ``--against`` asks the same of its verdicts."""
+    save_history(tmp_path)
+    save_pair(tmp_path, record("numpy", 2.0), head)
+    result = compare(tmp_path, "base", "head")
+    assert (result.code, result.err.partition(":")[0]) == (2, "nothing was compared")
+    assert "No regression" in result.out
+    assert compare(tmp_path, "base", "head", "--allow-empty").code == 0
 
 
 def test_a_missing_library_and_ctrl_c_are_no_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

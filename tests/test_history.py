@@ -12,8 +12,8 @@ import pytest
 
 from impls.workload import Workload
 from reports.__main__ import main
-from reports.changes import breaks
 from reports.feed import ATOM
+from reports.levels import breaks
 from tests.support.saved_runs import failed, record, run, save
 
 if TYPE_CHECKING:

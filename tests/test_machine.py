@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import subprocess
@@ -31,6 +32,28 @@ def test_each_core_gives_one_cpu_first(kernel: Path, monkeypatch: pytest.MonkeyP
     assert choose_cpus(3) == (0, 1, 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3})
     assert choose_cpus(None) == (2, 3)
+
+
+@pytest.mark.parametrize("siblings", ["", "unknown", "7", "0x3", "4-7,9", "9" * 5000])
+def test_without_a_usable_list_of_siblings_every_cpu_is_a_core(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch, siblings: str
+) -> None:
+    """A list that lacks the CPU itself is none: two CPUs are not one core because their files say the same nonsense."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2})
+    for cpu in 1, 2:
+        write(kernel / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", siblings)
+    assert choose_cpus(None) == (1, 2)
+
+
+def test_a_system_that_hides_its_affinity_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a sandbox may that allows few system calls."""
+
+    def denied(_: int) -> set[int]:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_getaffinity", denied)
+    with pytest.raises(SettingsError, match=r"which CPUs .*: Operation not permitted; allow the system call"):
+        choose_cpus(None)
 
 
 @pytest.mark.parametrize(("threads", "remedy"), [(10_000, "lower --threads"), (0, "raise --threads"), (-1, "raise")])
@@ -169,10 +192,13 @@ def test_a_record_of_a_machine_without_files_says_unknown(kernel: Path) -> None:
 
 def test_equal_hardware_has_equal_fingerprints(kernel: Path) -> None:
     """CPU, memory and the number of CPUs that are used change it; the governor does not."""
-    write(kernel / "proc/cpuinfo", "model name\t: A CPU\nflags\t\t: fpu hypervisor\n\nmodel name\t: A CPU\n")
+    write(
+        kernel / "proc/cpuinfo", "model name\t: A CPU\nmicrocode\t: 0x1\nflags\t\t: hypervisor\n\nmodel name\t: A CPU\n"
+    )
     write(kernel / "proc/meminfo", "MemTotal:       24684084 kB\nMemFree: 1 kB\n")
     machine = describe((0, 1))
     assert machine.virtualised
+    assert machine.microcode == "0x1"
     assert machine.hardware["cpu"] == "A CPU"
     assert machine.hardware["memory_gib"] == 24
     write(kernel / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n")

@@ -119,7 +119,7 @@ def test_the_pages_example_is_measured_from_outside(bench: Bench, tmp_path: Path
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     group, name = entry.replace("[project.entry-points.", "[").splitlines()
     (information / "entry_points.txt").write_text(f"{group}\n{name}\n".replace('"', ""))
-    result = bench("-k", "mine", "--benchmark-save=mine", PYTHONPATH=str(site))
+    result = bench.quiet("-k", "mine", "--benchmark-save=mine", PYTHONPATH=str(site))
     assert result.returncode == 0, result.stdout
     (path,) = tmp_path.glob("**/*_mine.json")
     saved: dict[str, Any] = json.loads(path.read_text())

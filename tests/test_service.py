@@ -10,7 +10,7 @@ import pytest
 
 from impls.interface import Batches, Trainer
 from impls.lanes import Device
-from impls.worker import Service, pack, serve
+from impls.worker import RequestError, Service, pack, serve
 from tests.support.data import make_split
 
 if TYPE_CHECKING:
@@ -130,5 +130,5 @@ def test_compiled_code_that_cannot_be_loaded_is_explained(monkeypatch: pytest.Mo
 
     advise.__name__ = "params"
     monkeypatch.setattr(Service, "params", advise)
-    with pytest.raises(RuntimeError, match=r"failed to map segment .* mounted noexec; set TMPDIR"):
+    with pytest.raises(RequestError, match=r"failed to map segment .* mounted noexec; set TMPDIR"):
         serve(Requests(("params", {})))

@@ -57,6 +57,7 @@ def test_a_number_lost_through_the_cases_own_fault_is_a_regression() -> None:
 
     assert verdict(State.FAILED).regression
     assert verdict(State.OVERSUBSCRIBED).regression
+    assert verdict(State.UNDERSUBSCRIBED).regression
     assert not verdict(State.CONTENDED).regression
     assert verdict(State.SKIPPED).sentence == "numpy-cpu is inconclusive: skipped: as it happened"
 

@@ -117,7 +117,7 @@ def test_a_folder_in_which_torch_cannot_compile_is_named(tmp_path: Path) -> None
     compiled = next(case for case in CASES if case.id == "torch-compile-cpu")
     with Worker(compiled, interpreter_for(compiled), ROOT, cpus=(0,), folder=odd_folder(tmp_path)) as worker:
         worker.load_framework()
-        with pytest.raises(WorkerError, match=r"torch cannot compile below a path with spaces .*#1.*; set TMPDIR"):
+        with pytest.raises(WorkerError, match=r"torch cannot compile below a path with spaces.*#1.*; set TMPDIR"):
             worker.build(WORKLOAD, make_split(500), initial_params(WORKLOAD))
 
 

@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samenet.machine import files
+from samenet.machine import cgroups, files
 from samenet.records import Disturbance, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 # Shares of the CPUs' time. Quiet rounds wait for 0.1 to 0.7 %; a neighbour with 5 % of each CPU makes it 4 to 5 %.
 WAITING_SHARE = 0.015
@@ -19,6 +20,7 @@ OTHERS_SHARE = 0.01
 # A case whose threads sleep and wake often, as jax's do, shows 1 to 3 % of steal even where nothing else runs: its
 # virtual CPUs have to be woken.
 STEAL_SHARE = 0.05
+QUOTA_SHARE = 0.01  # as many threads as the quota has CPUs are stopped for moments, where a period ends a little late
 TICK_SECONDS = 0.01  # in which the kernel counts others and steal
 
 
@@ -28,6 +30,7 @@ class CpuLoad:
 
     ``worker_seconds``: the worker's own. ``waiting_seconds``: its threads were in a run queue, ready, while something
     else had their CPU. ``others_seconds``: work of other processes. ``steal_seconds``: taken by the hypervisor.
+    ``throttled_seconds``: the quota of its cgroup, or of one above, kept it from CPUs that it could have used.
     ``throttles``: thermal throttling events. ``megahertz``: the CPUs' mean frequency at the end. ``joules``: the energy
     of the processor's packages (RAPL).
     """
@@ -38,6 +41,7 @@ class CpuLoad:
     waiting_seconds: float | None = None
     others_seconds: float | None = None
     steal_seconds: float | None = None
+    throttled_seconds: float | None = None
     throttles: int | None = None
     megahertz: float | None = None
     joules: float | None = None
@@ -48,6 +52,11 @@ class CpuLoad:
         available = self.wall_seconds * self.cpus
         if self.throttles:
             return Disturbance(State.THROTTLED, f"throttled {self.throttles} times")
+        stopped = self.throttled_seconds or 0
+        if stopped > QUOTA_SHARE * available:
+            share = f"{min(100, 100 * stopped / available):.0f} %"  # on CPUs that are not the worker's too
+            remedy = "raise the quota or lower --threads"
+            return Disturbance(State.THROTTLED, f"the cgroup's CPU quota stopped it for {share} of the time; {remedy}")
         waiting, others, steal = self.waiting_seconds or 0, self.others_seconds or 0, self.steal_seconds or 0
         busy = others > OTHERS_SHARE * available + 2 * TICK_SECONDS
         if waiting > WAITING_SHARE * available and busy:
@@ -66,6 +75,7 @@ class Counters:
     waiting_nanoseconds: int | None
     busy_ticks: int | None
     steal_ticks: int | None
+    throttled_nanoseconds: dict[Path, int]
     throttles: int | None
     microjoules: dict[str, int]
 
@@ -80,7 +90,8 @@ class Watch:
 
     def stop(self) -> CpuLoad:
         """Return what has happened since the start."""
-        start, end = self._start, read_counters(self._pid, self._cpus)
+        start = self._start
+        end = read_counters(self._pid, self._cpus, start.throttled_nanoseconds)
         ran = scaled(since(start.running_nanoseconds, end.running_nanoseconds), 1e-9)
         tick = 1 / os.sysconf("SC_CLK_TCK")
         busy = scaled(since(start.busy_ticks, end.busy_ticks), tick)
@@ -92,9 +103,20 @@ class Watch:
             waiting_seconds=scaled(since(start.waiting_nanoseconds, end.waiting_nanoseconds), 1e-9),
             others_seconds=None if busy is None or ran is None else max(0.0, busy - ran),
             steal_seconds=scaled(since(start.steal_ticks, end.steal_ticks), tick),
+            throttled_seconds=throttled_between(start.throttled_nanoseconds, end.throttled_nanoseconds),
             throttles=since(start.throttles, end.throttles),
             joules=joules_between(start.microjoules, end.microjoules),
         )
+
+
+def unknown_readings(cpus: Sequence[int], *, has_quota: bool) -> list[str]:
+    """Return which readings that can show a disturbed round cannot be taken here, on ``cpus``."""
+    load = Watch(os.getpid(), cpus).stop()
+    readings = {"waiting_seconds": load.waiting_seconds, "others_seconds": load.others_seconds}
+    readings |= {"steal_seconds": load.steal_seconds} | (
+        {"throttled_seconds": load.throttled_seconds} if has_quota else {}
+    )
+    return [name for name, value in readings.items() if value is None]
 
 
 def since(start: int | None, end: int | None) -> int | None:
@@ -118,8 +140,17 @@ def joules_between(start: dict[str, int], end: dict[str, int]) -> float | None:
     return sum(known) / 1e6 if known and len(known) == len(rises) else None
 
 
-def read_counters(pid: int, cpus: Sequence[int]) -> Counters:
-    """Return the counters of process ``pid`` and of ``cpus``, now."""
+def throttled_between(start: dict[Path, int], end: dict[Path, int]) -> float | None:
+    """Return how long the cgroup was stopped that was stopped longest (CPU s), or None where no cgroup says.
+
+    One that the process was moved into meanwhile counts with all that it was ever stopped: a quota is never missed.
+    """
+    rises = [since(start.get(folder, 0), count) for folder, count in end.items()]
+    return scaled(max((rise for rise in rises if rise is not None), default=None), 1e-9)
+
+
+def read_counters(pid: int, cpus: Sequence[int], cgroup_folders: Iterable[Path] = ()) -> Counters:
+    """Return the counters of process ``pid``, of ``cpus``, and of ``cgroup_folders`` besides its own, now."""
     running, waiting = thread_nanoseconds(pid)
     busy, steal = cpu_ticks(cpus)
     return Counters(
@@ -127,6 +158,7 @@ def read_counters(pid: int, cpus: Sequence[int]) -> Counters:
         waiting_nanoseconds=waiting,
         busy_ticks=busy,
         steal_ticks=steal,
+        throttled_nanoseconds=cgroups.throttled_nanoseconds(pid, cgroup_folders),
         throttles=thermal_throttles(cpus),
         microjoules=package_microjoules(),
     )
@@ -153,7 +185,10 @@ def cpu_ticks(cpus: Sequence[int]) -> tuple[int, int] | tuple[None, None]:
     In a container /proc/stat may list other CPUs than the process runs on, as with lxcfs.
     """
     lines = [line.split() for line in files.read_text(files.PROC / "stat").splitlines() if line.startswith("cpu")]
-    ticks = {name: [int(count) for count in counts if count.isdecimal()] for name, *counts in lines}
+    ticks = {
+        name: [number for count in counts if (number := files.whole_number(count)) is not None]
+        for name, *counts in lines
+    }
     busy = steal = 0
     for cpu in cpus:
         counts = ticks.get(f"cpu{cpu}", [])

@@ -9,12 +9,11 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from samenet.context import Machine
-from samenet.machine import files, gpu
+from samenet.machine import cgroups, files, gpu
+from samenet.worker_environment import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-VARIABLES = ("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "XLA_", "JAX_", "TORCH", "THEANO_", "NVIDIA_", "CUDA_")
 
 
 def describe(cpus: Sequence[int]) -> Machine:
@@ -25,12 +24,14 @@ def describe(cpus: Sequence[int]) -> Machine:
         hardware=hardware,
         fingerprint=fingerprint(hardware),
         cpus=tuple(cpus),
+        cpu_quota=cgroups.cpu_quota(os.getpid()),
         system=platform.platform(),
         governor=files.read_text(files.SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+        microcode=cpuinfo.get("microcode"),
         virtualised="hypervisor" in cpuinfo.get("flags", "").split(),
         gpu_driver=gpu.driver(),
         load_average=load_average(),
-        environment={name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
+        environment=recorded(os.environ),
     )
 
 

@@ -11,13 +11,18 @@ def read_text(path: Path) -> str:
     """Return the text of ``path``, or "" where it is missing or may not be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
+    except (OSError, ValueError):  # a path with a null character, or one that the file system's encoding does not have
         return ""
+
+
+def whole_number(word: str) -> int | None:
+    """Return the number that ``word`` is, or None if it is none of a kernel's counters, which have 64 bits."""
+    return int(word) if word.isdecimal() and len(word) <= 20 else None
 
 
 def read_integers(path: Path) -> list[int]:
     """Return the whole numbers in ``path``: none where it is missing, may not be read or has only words."""
-    return [int(word) for word in read_text(path).split() if word.isdecimal()]
+    return [number for word in read_text(path).split() if (number := whole_number(word)) is not None]
 
 
 def read_fields(path: Path) -> dict[str, str]:

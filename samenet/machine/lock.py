@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samenet.errors import BusyError, SettingsError
+from samenet.machine.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def only_campaign(path: Path | None = None) -> Iterator[None]:
         BusyError: another process holds it.
         SettingsError: the file cannot be opened or locked, or the temporary folder cannot be used.
     """
-    path = path or lock_path()
+    path = path or temporary_folder() / "samenet.lock"
     try:
         lock = open_lock(path)
     except OSError as error:
@@ -35,22 +35,6 @@ def only_campaign(path: Path | None = None) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def lock_path() -> Path:
-    """Return where the lock is.
-
-    Raises:
-        SettingsError: TMPDIR is not a folder that can be written, or there is no temporary folder.
-    """
-    chosen = os.environ.get("TMPDIR")
-    # Python would use another folder without a word, and this campaign would not see the others' lock.
-    if chosen and not (Path(chosen).is_dir() and os.access(chosen, os.W_OK | os.X_OK)):
-        raise SettingsError(f"TMPDIR is {chosen}, which is not a folder that can be written; set it to one that is")
-    try:
-        return Path(tempfile.gettempdir()) / "samenet.lock"
-    except FileNotFoundError:
-        raise SettingsError("no temporary folder can be written; set TMPDIR to a folder that can") from None
 
 
 def open_lock(path: Path) -> int:

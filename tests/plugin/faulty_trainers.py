@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impls.interface import Params, Trainer
 from impls.numpy_mlp import NumpyTrainer
+from impls.numpy_tuned_mlp import limit_blas
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32
@@ -108,6 +110,29 @@ class Unfinished(_Sound):
         losses[: steps // 2] = super().run(steps // 2, first)
         threading.Thread(target=super().run, args=(steps - steps // 2, first + steps // 2)).start()
         return losses
+
+
+class Single(_Sound):
+    """Uses one thread, whatever it was given."""
+
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Take the other threads away from BLAS."""
+        limit_blas(1)
+        super().__init__(workload, data, device)
+
+
+class Modest(Single):
+    """Uses one thread, and says so."""
+
+
+class Pinned(_Sound):
+    """Keeps all of its threads on the first of its CPUs."""
+
+    def load(self, params: Params) -> None:
+        """Pin the threads, of which BLAS has started all by now."""
+        super().load(params)
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {min(os.sched_getaffinity(0))})
 
 
 def __getattr__(name: str) -> None:

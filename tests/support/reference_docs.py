@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 from samenet.environments import ROOT
 from samenet.results import Results
 from samenet.saved import as_builtins
+from tests.support import exit_codes, hostile_paths
+from tests.support.hostile import SITUATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -149,7 +151,34 @@ def help_text(action: argparse.Action) -> tuple[str, str]:
     return about.strip().removesuffix("."), default_text.removesuffix(".")
 
 
-GENERATED: dict[str, Callable[[], str]] = {"README.md": options, "docs/schema.md": schema}
+def hostile_environments() -> str:
+    """Return the tables of situations, with the state and the sentence of each."""
+    columns = ("situation", "state", "sentence")
+    environments = [(row.situation, state_cell(row.states), f"`{row.sentence}`") for row in SITUATIONS]
+    paths = [
+        (
+            row.situation.replace("|", "\\|"),
+            state_cell(row.states) or "refused",
+            f"`{row.sentence}`" * bool(row.sentence),
+        )
+        for row in hostile_paths.SITUATIONS
+    ]
+    heading = "## Paths, temporary folders and repositories\n\nRefused: nothing is measured, and the exit code is 4."
+    return "\n\n".join((table(*columns, rows=environments), heading, table(*columns, rows=paths)))
+
+
+def state_cell(states: dict[str, str]) -> str:
+    """Return the state that all cases have, or else each case's."""
+    distinct = set(states.values()) or {""}
+    return distinct.pop() if len(distinct) == 1 else ", ".join(f"{case} {state}" for case, state in states.items())
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "README.md": options,
+    "docs/hostile-environments.md": hostile_environments,
+    "docs/ci.md": exit_codes.table,
+    "docs/schema.md": schema,
+}
 
 
 def render(name: str) -> str:

@@ -1,0 +1,136 @@
+"""What is seen of a worker's threads, and when they have less than they were given."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from impls.workload import Workload, initial_params
+from samenet.environments import ROOT
+from samenet.rounds import watched_run
+from samenet.threads import Activity, ThreadWatch, shortage
+from samenet.workers import Worker
+from tests.support.command_line import Bench, records
+from tests.support.data import make_split
+from tests.support.kernel import write
+from tests.support.workers import CASES, interpreter_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from impls.lanes import Case
+
+BOOK = Workload()
+CPUS = sorted(os.sched_getaffinity(0))[:2]
+BOOK_SIZE = ("--workload", "hidden=500,batch_size=600", "--threads", "2")
+two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="one CPU has no other that a thread could lack")
+
+
+def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: Any) -> str:
+    """Return what a worker of ``case`` lacks of two CPUs; it starts with these variables besides its own."""
+    python, initial = interpreter_for(case), initial_params(workload)
+    with Worker(case, python, ROOT, cpus=CPUS, folder=folder, environment=environment) as worker:
+        worker.load_framework()
+        worker.build(workload, make_split(1200), initial)
+        worker.run(1)
+        _, seen = watched_run(worker, 20)
+        assert seen
+        return shortage(seen, worker.thread_pools(), CPUS, workload.step_flops)
+
+
+@two_cpus
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_lane_uses_the_threads_that_it_is_given(case: Case, tmp_path: Path) -> None:
+    """In a network of the book's size each of them shares its work, as it claims to."""
+    assert watch(case, tmp_path) == ""
+
+
+@two_cpus
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"OMP_THREAD_LIMIT": "1"}, "1 of 2 threads worked"),
+        ({"OMP_DYNAMIC": "true"}, "1 of 2 threads worked"),
+        ({"MKL_NUM_THREADS": "1"}, "1 of 2 threads worked; the pool of openmp has 1 where 2 were given"),
+        (
+            {"GOMP_CPU_AFFINITY": str(CPUS[0])},
+            f"2 of 2 threads worked; its threads may run on CPU {CPUS[0]} only",
+        ),
+    ],
+)
+def test_a_variable_that_reaches_torch_is_seen_by_its_effect(
+    variables: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    """Whatever a list of variables may lack, its threads show it."""
+    torch = next(case for case in CASES if case.id == "torch-cpu")
+    assert watch(torch, tmp_path, **variables).endswith(sentence)
+
+
+@two_cpus
+def test_a_small_network_need_not_be_shared(tmp_path: Path) -> None:
+    """Libraries compute it on one thread, and are right to."""
+    torch = next(case for case in CASES if case.id == "torch-cpu")
+    assert watch(torch, tmp_path, Workload(hidden=20, batch_size=100), OMP_THREAD_LIMIT="1") == ""
+
+
+@two_cpus
+def test_a_lane_with_fewer_threads_than_it_claims_has_no_number(bench: Bench, tmp_path: Path) -> None:
+    """Its test fails and says what was seen; a lane that does not claim to share its work keeps its number."""
+    result = bench("-k", "single or pinned or modest", "--benchmark-save=x", *BOOK_SIZE, plugins=True)
+    assert result.returncode == 1, result.stdout
+    seen = records(tmp_path)
+    assert seen["single-cpu"]["state"] == seen["pinned-cpu"]["state"] == "undersubscribed"
+    assert seen["single-cpu"]["reason"] == "1 of 2 threads worked; the pool of openblas has 1 where 2 were given"
+    assert seen["pinned-cpu"]["reason"] == f"2 of 2 threads worked; its threads may run on CPU {CPUS[0]} only"
+    assert seen["modest-cpu"]["state"] in {"valid", "contended"}
+    (launch,) = seen["modest-cpu"]["launches"]
+    assert launch["threads_working"] == 1
+    assert launch["threads_cpus"] == CPUS
+    assert launch["flushes_denormals"] is False
+
+
+@pytest.mark.parametrize(
+    ("working", "cpus", "sizes", "flops", "lacks"),
+    [
+        (2, (4, 5), {"openblas": 2}, 1e9, ""),
+        (1, (4, 5), {"openblas": 2}, 1e9, "1 of 2 threads worked"),
+        (1, (4, 5), {"openblas": 2}, 1e7, ""),
+        (2, (4, 5), {"openblas": 1}, 1e9, ""),  # its threads are outside of the pool
+        (1, (4, 5), {"openblas": 2, "openmp": 1}, 1e7, "the pool of openmp has 1"),
+        (3, (5,), {}, 1e7, "may run on CPU 5 only"),
+        (5, (4, 5), {"openblas": 2}, 1e9, ""),
+    ],
+)
+def test_the_sentence_names_what_is_missing(
+    working: int, cpus: tuple[int, ...], sizes: dict[str, int], flops: float, lacks: str
+) -> None:
+    """Two CPUs were given; how many threads worked counts in a large network only."""
+    pools = [{"internal_api": name, "num_threads": size} for name, size in sizes.items()]
+    sentence = shortage(Activity(working, cpus), pools, (4, 5), flops)
+    assert lacks in sentence
+    assert bool(lacks) == bool(sentence)
+
+
+def test_of_many_threads_only_as_many_are_expected_as_the_step_is_worth() -> None:
+    """On 64 CPUs the book's step is too small for all of them, and a library may use fewer; not just one, though."""
+    given: Sequence[int] = range(64)
+    pools = [{"internal_api": "openblas", "num_threads": 64}]
+    assert shortage(Activity(8, tuple(given)), pools, given, BOOK.step_flops) == ""
+    assert shortage(Activity(4, tuple(given)), pools, given, BOOK.step_flops) == "4 of 64 threads worked"
+
+
+def test_without_the_schedulers_statistics_ticks_are_counted(kernel: Path) -> None:
+    """And without any statistic nothing is known, and nothing is held against a case."""
+    assert ThreadWatch(7).stop(2, 1.0) is None
+    assert shortage(None, [], CPUS, 1e9) == ""
+    watched = ThreadWatch(7)
+    own = os.getpid()
+    ticks = os.sysconf("SC_CLK_TCK")
+    write(kernel / f"proc/7/task/{own}/stat", f"{own} (a (name) R 1 1 1 1 1 1 1 1 1 1 {ticks} {ticks} 0 0 20")
+    seen = watched.stop(2, 2.0)
+    assert seen
+    assert seen.working == 1
+    assert watched.stop(2, 4.0) is None  # the others have ended

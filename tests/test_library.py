@@ -121,7 +121,8 @@ def test_the_readmes_notebook_runs_as_written(small_mnist: Path) -> None:
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(lines.splitlines()) <= 12
     shown = lines.rstrip().rpartition("\n")
-    drawn = f"try:\n    print(({shown[2].partition('#')[0].strip()}).svg[:4])\nexcept ValueError as error:\n    print(error)\n"
+    call = shown[2].partition("#")[0].strip()
+    drawn = f"try:\n    print({call}.svg[:4])\nexcept ValueError as error:\n    print(error)\n"
     source = f"{shown[0]}\n{drawn}"
     result = run(source, python=Path(sys.executable), SAMENET_DATA=str(small_mnist))
     assert result.returncode == 0, result.stderr

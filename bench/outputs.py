@@ -29,8 +29,9 @@ def check(config: pytest.Config) -> None:
     storage, name = storage_folder(option), benchmarks.save or benchmarks.autosave
     if storage and name:
         try:
-            storage.mkdir(parents=True, exist_ok=True)
-            try_to_write(benchmarks.storage.get(f"tmp-_{name}.json"))  # as long as the name will be
+            path = benchmarks.storage.get(f"tmp-_{name}.json")  # as long as the name will be
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try_to_write(path)
         except OSError as error:
             raise SettingsError(
                 f"cannot save into {storage}: {error.strerror}; choose another with --benchmark-storage"

@@ -12,7 +12,7 @@ from samenet.environments import ROOT
 from samenet.rounds import watched_run
 from samenet.threads import Activity, ThreadWatch, shortage
 from samenet.workers import Worker
-from tests.support.command_line import Bench, records
+from tests.support.command_line import TRIES, Bench, records
 from tests.support.data import make_split
 from tests.support.kernel import write
 from tests.support.workers import CASES, interpreter_for
@@ -79,9 +79,14 @@ def test_a_small_network_need_not_be_shared(tmp_path: Path) -> None:
 @two_cpus
 def test_a_lane_with_fewer_threads_than_it_claims_has_no_number(bench: Bench, tmp_path: Path) -> None:
     """Its test fails and says what was seen; a lane that does not claim to share its work keeps its number."""
-    result = bench("-k", "single or pinned or modest", "--benchmark-save=x", *BOOK_SIZE, plugins=True)
-    assert result.returncode == 1, result.stdout
-    seen = records(tmp_path)
+    for _ in range(TRIES):  # a neighbour's wake-ups can look like a second thread's work
+        for stale in tmp_path.rglob("*.json"):
+            stale.unlink()
+        result = bench("-k", "single or pinned or modest", "--benchmark-save=x", *BOOK_SIZE, plugins=True)
+        assert result.returncode == 1, result.stdout
+        seen = records(tmp_path)
+        if seen["single-cpu"]["state"] == seen["pinned-cpu"]["state"]:
+            break
     assert seen["single-cpu"]["state"] == seen["pinned-cpu"]["state"] == "undersubscribed"
     assert seen["single-cpu"]["reason"] == "1 of 2 threads worked; the pool of openblas has 1 where 2 were given"
     assert seen["pinned-cpu"]["reason"] == f"2 of 2 threads worked; its threads may run on CPU {CPUS[0]} only"

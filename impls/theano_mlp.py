@@ -26,11 +26,19 @@ def provide_blas() -> str:
 
     Theano asks numpy's distutils for the flags, and numpy's wheels since 1.20 or so have none: then it uses its own
     slow loops and says so only in a log line.
+
+    Raises:
+        RuntimeError: gcc would take the path of the BLAS for two.
     """
     folder = Path(scipy.__file__).parent.parent / "scipy.libs"
     libraries = sorted(folder.glob("libopenblas*.so"))
     if not libraries:
         return ""
+    if os.pathsep in str(folder):
+        raise RuntimeError(
+            f"theano cannot link to a BLAS below a path with a colon: {folder};"
+            " give another interpreter with --python theano=PATH"
+        )
     # Theano splits linker flags at spaces, so the folder cannot be one of them: gcc gets it by LIBRARY_PATH, and what
     # Theano compiles finds the library by its name, because it is loaded already.
     os.environ["LIBRARY_PATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("LIBRARY_PATH"))))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from samenet.records import State
+from samenet.saved import read_run
+from tests.support import scenes
 from tests.support.command_line import records
-from tests.support.hostile_paths import SITUATIONS, PathSituation
+from tests.support.hostile_paths import QUICK, SITUATIONS, PathSituation
 from tests.support.scenes import Scene
 
 if TYPE_CHECKING:
@@ -37,3 +40,18 @@ def test_it_works_or_says_what_to_do(hostile: PathSituation, tmp_path: Path, sma
         expected = State(hostile.states[case])
         disturbed = expected is State.VALID and state.is_machines_fault and state is not State.SKIPPED
         assert state is expected or disturbed, output
+
+
+@pytest.mark.parametrize("name", ["hook", "of_bare", "owned", "without_git"])
+def test_the_commit_that_is_saved_is_the_trees(name: str, tmp_path: Path, small_mnist: Path) -> None:
+    """Not that of a hook's repository; none where git refuses or there is no repository."""
+    scene = Scene(tmp_path, small_mnist)
+    getattr(scenes, name)(scene)
+    result = scene.run("numpy-cpu", QUICK)
+    (path,) = (tmp_path / "storage").rglob("*.json")
+    commit = json.loads(path.read_text())["commit_info"]
+    heads = [head.read_text().strip() for head in tmp_path.glob("*/.git/refs/heads/*")]
+    known = name in {"hook", "of_bare"}
+    assert commit["id"] in (heads if known else ["unversioned"]), result.stdout
+    assert "error" not in commit
+    assert read_run(path).commit.label == (heads[0][:9] if known else "no commit")

@@ -121,6 +121,7 @@ def run_compare(options: argparse.Namespace) -> int:
         if not comparison.regression:
             raise
         streams.complain(streams.sentence(error))
+        streams.detach(sys.stdout)
     if comparison.regression:
         return REGRESSION
     if comparison.is_empty and not options.allow_empty:

@@ -179,13 +179,15 @@ def test_a_strict_or_poor_interpreter_measures(
     ("ends", "code"), [("| head -1", 4), ("> /dev/full", 4), (">&-", 0), (">&- 2>&-", 0), ("2> /dev/full", 0)]
 )
 def test_a_terminal_that_is_gone_is_no_regression(bench: Bench, ends: str, code: int) -> None:
-    """A result that cannot be printed is not measured; an output that the caller has closed is not missed."""
+    """It has a sentence and a code of its own; an output that the caller has closed is not missed."""
     command = ["bash", "-c", f'"$@" {ends}; exit ${{PIPESTATUS[0]}}', "bash", *bench.command(*SKIPPED)]
     environment = bench.environment(plugins=True)
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
-    assert result.stderr.count("; nothing was measured") == (code != 0)
+    assert result.stderr.count("cannot write the output") == (code != 0)
+    if ends == "> /dev/full":  # head may read more than its line before it goes
+        assert "; nothing was measured" in result.stderr
 
 
 def test_one_output_that_fails_leaves_the_others_and_the_table(bench: Bench, tmp_path: Path) -> None:

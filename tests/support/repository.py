@@ -30,7 +30,7 @@ class Repository:
     def __init__(self, folder: Path, data: Path) -> None:
         """Copy the tree to ``folder`` and commit it; runs take their images from ``data``."""
         self.folder, self._data = folder, data
-        ignored = shutil.ignore_patterns(".*", "__pycache__")
+        ignored = shutil.ignore_patterns(".[!g]*", ".git", "__pycache__")  # .gitignore is part of the tree
         shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
         self.git("init", "--quiet")
         self.commit()

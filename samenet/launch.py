@@ -147,15 +147,16 @@ class LiveLaunch:
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
         """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
         plan, claims = self.plan, entry.case.implementation.shares_work
-        for _ in range(WATCHES):
-            run, seen = watched_run(worker, self.reference.steps)
-            versions, pools = worker.versions(), tuple(worker.thread_pools())
+        losses, weights = worker.run(self.reference.steps).losses, worker.params()
+        versions, pools = worker.versions(), tuple(worker.thread_pools())
+        for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
+            _, seen = watched_run(worker, self.reference.steps)
             short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
             if not short:
                 break
         launch = replace(
             launch,
-            parity=None if entry.role is Role.BOUND else self.reference.judge(run.losses, worker.params()),
+            parity=None if entry.role is Role.BOUND else self.reference.judge(losses, weights),
             threads_working=seen.working if seen else None,
             threads_cpus=seen.cpus if seen else (),
             flushes_denormals=worker.flushes_denormals,

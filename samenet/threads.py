@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-# A thread works if it ran, or waited for a CPU, for this share of an equal part of the run. Where only the products are
-# shared, the other threads have 20 to 50 % of an equal part; threads that only serve the process have 1 %.
-WORKING_SHARE = 0.1
+# A thread works if it ran, or waited for a CPU, for the first share of an equal part of the run, and ran for the second.
+# Where only the products are shared, the other threads have 20 to 50 % of an equal part; threads that only serve the
+# process run for less than 1 %, but may wait for long next to a busy neighbour.
+WORKING_SHARE, RUNNING_SHARE = 0.1, 0.02
 SEEN_SHARE = 0.8  # of the run's CPU time; if less is seen, threads have ended meanwhile, and nothing is known
 # Of a step's products, for each of which one more thread is expected. numpy-tuned uses the fewest threads of all lanes,
 # one for each 0.105 GFLOP; the book's network has 0.96 GFLOP a step.
@@ -66,45 +67,61 @@ def small_pool(working: int, pools: Sequence[Mapping[str, Any]], given: int) -> 
     return "" if size >= given or working > size else f"the pool of {smallest} has {size} where {given} were given"
 
 
+class Busy(NamedTuple):
+    """How long a thread has run, and was ready to run without a CPU, in nanoseconds."""
+
+    ran: int
+    waited: int
+
+    @property
+    def total(self) -> int:
+        """Both: on a busy machine a case's threads may wait for long, and it is not the case's fault."""
+        return self.ran + self.waited
+
+
 class ThreadWatch:
     """Reads how long each thread of a worker has run; ``stop`` gives what they did since."""
 
     def __init__(self, pid: int) -> None:
         """Start watching process ``pid``."""
-        self._pid, self._start = pid, busy_nanoseconds(pid)
+        self._pid, self._start = pid, busy_threads(pid)
 
     def stop(self, threads: int, cpu_seconds: float) -> Activity | None:
         """Return what the threads did in a run of so many CPU seconds on ``threads`` CPUs, or None if it is unknown."""
-        end = busy_nanoseconds(self._pid)
-        busy = {thread: time - self._start.get(thread, 0) for thread, time in end.items()}
-        total = sum(busy.values())
+        busy = {thread: self._since(thread, now) for thread, now in busy_threads(self._pid).items()}
+        total = sum(each.total for each in busy.values())
         if not total or total < SEEN_SHARE * cpu_seconds * 1e9:
             return None
-        working = [thread for thread, time in busy.items() if time >= WORKING_SHARE * total / threads]
+        part = total / threads
+        working = [
+            thread
+            for thread, each in busy.items()
+            if each.total >= WORKING_SHARE * part and each.ran >= RUNNING_SHARE * part
+        ]
         cpus: set[int] = set()
         for thread in working:
             with contextlib.suppress(ProcessLookupError):  # it has ended since
                 cpus |= os.sched_getaffinity(thread)
         return Activity(len(working), tuple(sorted(cpus)))
 
+    def _since(self, thread: int, now: Busy) -> Busy:
+        before = self._start.get(thread, Busy(0, 0))
+        return Busy(now.ran - before.ran, now.waited - before.waited)
 
-def busy_nanoseconds(pid: int) -> dict[int, int]:
-    """Return how long each thread of ``pid`` has run or was ready to run, by its id; empty if that is unknown.
 
-    What a thread had to wait counts too: on a busy machine the threads of one case may wait for long, and it is not the
-    case's fault.
-    """
-    busy: dict[int, int] = {}
+def busy_threads(pid: int) -> dict[int, Busy]:
+    """Return how busy each thread of ``pid`` has been, by its id; empty if that is unknown."""
+    busy: dict[int, Busy] = {}
     with contextlib.suppress(OSError):
-        busy = {int(path.name): thread_nanoseconds(path) for path in (files.PROC / str(pid) / "task").iterdir()}
-    return busy if any(busy.values()) else {}
+        busy = {int(path.name): busy_thread(path) for path in (files.PROC / str(pid) / "task").iterdir()}
+    return busy if any(each.total for each in busy.values()) else {}
 
 
-def thread_nanoseconds(path: Path) -> int:
-    """Return how long one thread has run or was ready to run; without that statistic how long it has run, in ticks."""
+def busy_thread(path: Path) -> Busy:
+    """Return how busy one thread has been; without the scheduler's statistic how long it has run, in ticks."""
     counts = files.read_integers(path / "schedstat")
     if len(counts) >= 2 and any(counts):
-        return counts[0] + counts[1]
+        return Busy(counts[0], counts[1])
     after_name = files.read_text(path / "stat").rpartition(")")[2].split()  # from the third field on
     ticks = [int(count) for count in after_name[11:13] if count.isdecimal()]  # utime and stime
-    return sum(ticks) * 10**9 // os.sysconf("SC_CLK_TCK")
+    return Busy(sum(ticks) * 10**9 // os.sysconf("SC_CLK_TCK"), 0)

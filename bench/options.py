@@ -76,7 +76,6 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
         launches=option.launches,
         threads=option.threads,
         seed=option.seed,
-        until_width=option.until_width and option.until_width / 100,
         against=option.against,
         tolerance=option.tolerance / 100,
         budget_seconds=option.budget,
@@ -91,23 +90,22 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
 def add_options(group: pytest.OptionGroup) -> None:
     """Add the options to ``group``."""
     add = group.addoption
-    add("--iterations", type=count, help="Updates in one timed round. Default: 1000; with --against 5.")
-    add("--rounds", type=count, help="Rounds of each case in one launch. Default: 1; with --against until --budget.")
-    add("--launches", type=count, help="Worker processes of each case. Default: 5; with --against up to 9.")
+    add("--iterations", type=count, help="Updates in one round. Default: 1000; with --against 100.")
     add(
-        "--until-width",
+        "--budget",
         type=positive,
-        metavar="PERCENT",
-        help="Stop after the launch in which every case's interval has become narrower than this, for example 2;"
-        " --launches is then the maximum.",
+        metavar="SECONDS",
+        help="Measuring time after which a campaign ends, if its speedups or its verdicts are not clear before that."
+        " Default: 120; with --against 90.",
     )
+    add("--rounds", type=count, help="Measure so many rounds of each case in a launch, whatever the intervals are.")
+    add("--launches", type=count, help="Measure so many launches: worker processes of each case.")
     add(
         "--against",
         metavar="REV",
         help="Measure the cases of this git revision interleaved with the present ones; fail where one is slower now.",
     )
     add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="Change that --against ignores. Default: 2.")
-    add("--budget", type=positive, default=90.0, metavar="SECONDS", help="Measuring time of --against. Default: 90.")
     add("--comment", type=Path, metavar="FILE", help="Write the verdicts of --against as Markdown.")
     add("--allow-empty", action="store_true", help="Let --against pass where it could not judge a single case.")
     add("--resume", action="store_true", help="Continue the newest unfinished campaign with the same settings.")

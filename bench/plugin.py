@@ -101,8 +101,9 @@ class Plugin:
         capture = self._config.pluginmanager.getplugin("capturemanager")
         with only_campaign():
             for size, measurement in self._measurements.items():
+                display = Display(self._ending.output, measurement.parts[0].plan.budget_seconds)
                 with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-                    self.results[size] = measurement.run_locked(Display(self._ending.output))
+                    self.results[size] = measurement.run_locked(display)
                 if self.results[size].campaign.interrupted:
                     break
 
@@ -187,7 +188,7 @@ class Plugin:
 
     def _show(self, results: Results) -> None:
         protocol = next(iter(self._measurements.values())).settings.protocol
-        title, lines = render(protocol, results)
+        title, lines = render(protocol, results, self._ending.output)
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter:
             reporter.section(title)

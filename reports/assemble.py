@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports import changes, chapter, charts, histories, history_charts, run_tables, sentences, tables, verdicts
-from reports.cases import choose_baseline, valid_cases
 from reports.document import HistoryReport, Report, Role, Section
 from reports.feed import feed
 from reports.numbers import UNKNOWN
 from samenet.errors import StorageError
+from samenet.speedups import choose_baseline, valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

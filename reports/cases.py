@@ -6,39 +6,19 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from samenet.records import State
-from samenet.stats import paired_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from samenet.results import CaseResult
-    from samenet.stats import Estimate
 
-BASELINES = ("numpy-cpu", "theano-cpu")  # what every machine has, or else the book's framework
 SPLITS = ("train", "validation", "test")
 PHASES = 4  # start, import, build, first step
-
-
-def valid_cases(cases: Sequence[CaseResult]) -> list[CaseResult]:
-    """Return the cases with a number, the fastest first."""
-    return sorted((case for case in cases if case.state is State.VALID), key=lambda case: case.timed.value)
 
 
 def without_number(cases: Sequence[CaseResult]) -> list[CaseResult]:
     """Return the cases that have no number."""
     return [case for case in cases if case.state is not State.VALID]
-
-
-def choose_baseline(cases: Sequence[CaseResult], wanted: str | None = None) -> str:
-    """Return the case that speedups are over: the wanted one, or else one of ``BASELINES`` or the slowest, if valid."""
-    names = [case.case for case in reversed(valid_cases(cases))]
-    preferred = [name for name in (wanted, *BASELINES) if name in names]
-    return str((preferred or names or [wanted or BASELINES[0]])[0])
-
-
-def ratio(slower: CaseResult, faster: CaseResult) -> Estimate | None:
-    """Return how many times faster the second case is, from the pairs of their rounds."""
-    return paired_ratio(slower.clean_seconds, faster.clean_seconds)
 
 
 def versions(case: CaseResult) -> str:

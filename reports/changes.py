@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from samenet.storage import Group, Slice
 
 COLUMNS = (
-    Column("case", "case"),
+    Column("case", "case", rank=0),
     Column("since", "history"),
-    Column("what", "change"),
+    Column("what", "change", rank=0),
     Column("change", "change", numeric=True),
-    Column("before", "change", numeric=True),
-    Column("after", "change", numeric=True),
-    Column("commits", "commits"),
-    Column("versions that changed", "versions"),
-    Column("group", "conditions"),
-    Column("verdict", "verdict"),
+    Column("before", "change", numeric=True, rank=3),
+    Column("after", "change", numeric=True, rank=3),
+    Column("commits", "commits", rank=2),
+    Column("versions that changed", "versions", rank=4),
+    Column("group", "conditions", rank=5),
+    Column("verdict", "verdict", rank=0),
 )
 
 
@@ -79,6 +79,11 @@ class Change:
     def case(self) -> str:
         """The case's id."""
         return self.history.case
+
+    @property
+    def label(self) -> str:
+        """What changed, and since when."""
+        return f"{self.case}, {self.what} since {moment(self.first.when)}"
 
     @property
     def group(self) -> Group:
@@ -191,8 +196,18 @@ def table(changes: Sequence[Change], groups: Sequence[Group]) -> Table:
     longest = max((len(group.slices) for group in groups), default=0)
     short = f"No history has {FEWEST_RUNS} runs yet, the fewest that show a change of time."
     notes = [short] * (longest < FEWEST_RUNS) + ["No change was found."] * (not changes)
-    frame = pd.DataFrame([numbers(change, groups) for change in changes])
-    return Table("changes", "Changes over time", COLUMNS, plain_rows(COLUMNS, rows), tuple(notes), numbers=frame)
+    return Table(
+        name="changes",
+        title="Changes over time",
+        columns=COLUMNS,
+        rows=plain_rows(COLUMNS, rows),
+        notes=tuple(notes),
+        numbers=pd.DataFrame([numbers(change, groups) for change in changes]),
+        instead={
+            "change": tuple(f"{change.label}: {change.size}" for change in changes),
+            "versions that changed": tuple(f"{each.label}: {each.versions}" for each in changes if each.versions),
+        },
+    )
 
 
 def numbers(change: Change, groups: Sequence[Group]) -> dict[str, Any]:

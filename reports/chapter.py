@@ -9,11 +9,12 @@ import pandas as pd
 
 from impls.workload import Workload
 from reports.book import BOOK_ROWS, LINEAR_ERROR_PERCENT
-from reports.cases import SPLITS, error_rates, valid_cases
+from reports.cases import SPLITS, error_rates
 from reports.document import Column, Role, Row, Table
 from reports.sentences import reasons
-from reports.tables import CPU, ERRORS, GPU, STATE
+from reports.tables import CPU, ERRORS, GPU, STATE, state_column
 from samenet.records import State
+from samenet.speedups import valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +25,14 @@ EPOCHS = 1000
 NEAR = 0.15  # points of error that two runs of the same training may differ by: the book has one digit
 COLUMNS = (
     Column("network", "conditions"),
-    Column("init", "conditions"),
-    Column("epochs", "epochs", numeric=True),
-    Column("implementation", "case"),
+    Column("init", "conditions", rank=4),
+    Column("epochs", "epochs", numeric=True, rank=2),
+    Column("implementation", "case", rank=0),
     CPU,
     GPU,
-    ERRORS,
-    Column("target", "target", numeric=True),
-    Column("resumed", "resumed", numeric=True),
-    STATE,
+    replace(ERRORS, rank=0),
+    Column("target", "target", numeric=True, rank=5),
+    Column("resumed", "resumed", numeric=True, rank=6),
 )
 NOTES = (
     "The book's times include validation and prints, and its hardware is unknown; times here are of training alone.",
@@ -67,7 +67,16 @@ def table(runs: Sequence[Sequence[CaseResult]]) -> Table:
     rows = [row for cases in runs for row in run_rows(cases)]
     numbers = [number for cases in runs for number in map(numbers_of, valid_cases(cases))]
     notes = (*NOTES, *(reason for cases in runs for reason in reasons(cases)))
-    return Table("chapter", "The chapter", COLUMNS, (*book_rows(), *rows), notes, pd.DataFrame(numbers), Role.MAIN)
+    return Table(
+        name="chapter",
+        title="The chapter",
+        columns=(*COLUMNS, state_column([case for cases in runs for case in cases])),
+        rows=(*book_rows(), *rows),
+        notes=notes,
+        numbers=pd.DataFrame(numbers),
+        role=Role.MAIN,
+        instead={STATE.name: ()},
+    )
 
 
 def run_rows(cases: Sequence[CaseResult]) -> list[Row]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.cases import choose_baseline, valid_cases
 from reports.document import Picture
 from reports.frame import case_frame, curve_frame
 from reports.svg import COLOURS, HATCHES, INK, logarithmic, render_svg, styles
+from samenet.speedups import choose_baseline, valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,16 +155,17 @@ def chapter_errors(runs: Sequence[Sequence[CaseResult]]) -> list[Picture]:
 
 
 def drift(cases: Sequence[CaseResult]) -> Picture | None:
-    """Draw every round in the order of measuring, as a share of its case's median."""
+    """Draw every block in the order of measuring, as a share of its case's typical time."""
     rows = [
-        (case.case, timed.order, timed.wall_seconds, 100 * timed.wall_seconds / case.timed.value, detail)
+        (case.case, timed.order, seconds, 100 * seconds / case.timed.value, detail)
         for case in valid_cases(cases)
         for timed in case.rounds
+        for seconds in [timed.round_seconds(case.iterations)]
         for detail in [timed.disturbance.detail if timed.disturbance else ""]
     ]
     if not rows:
         return None
-    data = pd.DataFrame(rows, columns=["case", "order", "wall_seconds", "percent_of_median", "disturbance"])
+    data = pd.DataFrame(rows, columns=["case", "order", "round_seconds", "percent_of_median", "disturbance"])
 
     def draw(axes: Axes) -> None:
         looks = styles(case.case for case in cases)
@@ -176,8 +177,8 @@ def drift(cases: Sequence[CaseResult]) -> Picture | None:
             axes.plot(frame["order"][~clean], frame["percent_of_median"][~clean], **hollow)
         axes.axhline(100, color=INK, linewidth=1)
         axes.set_xlabel("place in the campaign's random order")
-        axes.set_ylabel("time (% of the case's median)")
+        axes.set_ylabel("time (% of the case's time)")
 
     low, high = data["percent_of_median"].min(), data["percent_of_median"].max()
-    alt = f"{len(data)} rounds in the order of measuring, between {low:.0f} and {high:.0f} % of their case's median."
-    return Picture("drift", "Rounds over time", alt, "drift", render_svg(draw, height=3.6), data)
+    alt = f"{len(data)} blocks in the order of measuring, between {low:.0f} and {high:.0f} % of their case's time."
+    return Picture("drift", "Blocks over time", alt, "drift", render_svg(draw, height=3.6), data)

@@ -7,16 +7,14 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from reports import assemble, ci, files, markdown, streams, terminal, verdicts
 from reports.compare import ACROSS, compare, find_run
 from reports.sentences import left_out
-from reports.tables import DETAIL
 from samenet.assembly import read_unfinished
 from samenet.errors import SettingsError
 from samenet.storage import Storage, read_storage, storage_folder
@@ -61,12 +59,10 @@ def run_build(options: argparse.Namespace) -> int:
         return 0
     answer = (report.verdict, report.summary, *left_out(storage.rejected))
     write = partial(files.write, report)
-    return write_and_say(write, options.out, "report", table=report.sections[0].main, lines=answer, detail=DETAIL)
+    return write_and_say(write, options.out, "report", table=report.sections[0].main, lines=answer)
 
 
-def write_and_say(
-    write: Callable[[Path], Path], out: Path, what: str, *, table: Table, lines: Sequence[str], detail: Sequence[str]
-) -> int:
+def write_and_say(write: Callable[[Path], Path], out: Path, what: str, *, table: Table, lines: Sequence[str]) -> int:
     """Write the files below ``out``, and print the answer even if the disk is full."""
     location = []
     try:
@@ -75,19 +71,17 @@ def write_and_say(
         error.filename = error.filename or out  # the error of a full disk has none
         raise
     finally:
-        say(table, (*lines, *location), detail)
+        say(table, f"The {what}", lines)
+        sys.stdout.writelines(f"{line}\n" for line in location)  # whole: a terminal makes it a link
     return 0
 
 
-def say(table: Table, lines: Sequence[str], detail: Sequence[str]) -> None:
-    """Print a table, its notes and ``lines``: in colours and without ``detail`` on a terminal, plain when piped."""
-    console = Console(soft_wrap=True, width=terminal.WIDTH)
-    if console.is_terminal:
-        console.print(terminal.as_rich(table, drop=detail))
-    else:
-        console.print(terminal.as_text(table), markup=False, highlight=False)
-    for line in (*table.notes, *lines):
-        console.print(line, markup=False, highlight=False)
+def say(table: Table, where: str, lines: Sequence[str]) -> None:
+    """Print a table, which ``where`` has in full, and ``lines``."""
+    console = terminal.open_console(sys.stdout)
+    terminal.show(table, console, where)
+    for line in lines:
+        terminal.say(line, console)
 
 
 def run_history(options: argparse.Namespace) -> int:
@@ -99,10 +93,10 @@ def run_history(options: argparse.Namespace) -> int:
     if options.format == "markdown":
         sys.stdout.write(markdown.markdown_history(history, pictures=False))
         return 0
-    say(history.changes, [], [])
+    say(history.changes, "The history", [])
     answer = (*history.notes, *left_out(storage.rejected))
     write = partial(files.write_history, history)
-    return write_and_say(write, options.out, "history", table=history.levels, lines=answer, detail=())
+    return write_and_say(write, options.out, "history", table=history.levels, lines=answer)
 
 
 def run_compare(options: argparse.Namespace) -> int:
@@ -137,8 +131,11 @@ def as_format(comparison: Comparison, name: str) -> str:
         return json.dumps(verdicts.as_builtins(comparison), indent=2) + "\n"
     if name == "markdown":
         return verdicts.as_markdown(comparison)
-    table = terminal.as_text(verdicts.table(comparison))
-    return "\n".join([comparison.title, "", table, comparison.summary, *comparison.notes]) + "\n"
+    console = terminal.open_console(sys.stdout)
+    table = replace(verdicts.table(comparison), notes=())
+    lines = terminal.as_lines(table, console, "--format markdown")
+    after = [terminal.wrap(line, console) for line in (comparison.summary, *comparison.notes)]
+    return "\n".join([comparison.title, *lines, *after]) + "\n"
 
 
 def positive(text: str) -> float:

@@ -21,11 +21,15 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column: ``term`` names the definition that explains it, a ``numeric`` one is aligned to the right."""
+    """A column: ``term`` names the definition that explains it, a ``numeric`` one is aligned to the right.
+
+    Where a terminal is too narrow for all columns, those of the highest ``rank`` are left out first, and 0 never.
+    """
 
     name: str
     term: str = ""
     numeric: bool = False
+    rank: int = 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; ``numbers`` holds the same facts unrounded, for other programs."""
+    """A table of text; ``numbers`` holds the same facts unrounded, for other programs.
+
+    ``instead`` has the sentences below the table that replace a column, by its name, where a terminal has no room for
+    it. A table that ``is_split`` leaves no column out: a terminal shows parts of it, one below the other.
+    """
 
     name: str
     title: str
@@ -51,6 +59,8 @@ class Table:
     notes: tuple[str, ...] = ()
     numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
     role: Role = Role.DETAIL
+    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_split: bool = False
 
     @property
     def cells(self) -> list[tuple[Row, tuple[str, ...]]]:

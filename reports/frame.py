@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports.cases import (
-    SPLITS,
-    choose_baseline,
-    ratio,
-    startup,
-    valid_cases,
-    versions,
-    without_number,
-)
+from reports.cases import SPLITS, startup, versions, without_number
 from reports.numbers import utc
 from samenet.records import State
+from samenet.speedups import choose_baseline, speedup, valid_cases
 from samenet.stats import Estimate
 
 if TYPE_CHECKING:
@@ -71,9 +64,9 @@ def case_rows(cases: Sequence[CaseResult], baseline: str) -> list[dict[str, Any]
 def figures(case: CaseResult, base: CaseResult | None) -> dict[str, Any]:
     """Return the figures of a valid case, with its speedup over ``base``."""
     # Over itself there is nothing to estimate.
-    speedup = Estimate(1.0, 1.0, 1.0) if case is base else ratio(base, case) if base else None
+    over_base = Estimate(1.0, 1.0, 1.0) if case is base else speedup(base, case) if base else None
     row: dict[str, Any] = {}
-    for name, estimate in zip(ESTIMATES, (case.timed, speedup, case.efficiency), strict=True):
+    for name, estimate in zip(ESTIMATES, (case.timed, over_base, case.efficiency), strict=True):
         if estimate:
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     row |= {f"{split}_error_percent": case.error_rates.get(split) for split in SPLITS}

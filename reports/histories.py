@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     Observed = tuple[Slice, CaseResult]
 
 COLUMNS = (
-    Column("case", "case"),
-    Column("runs", "history", numeric=True),
-    Column("first level", "levels", numeric=True),
-    Column("best level", "levels", numeric=True),
-    Column("best since", "levels"),
+    Column("case", "case", rank=0),
+    Column("runs", "history", numeric=True, rank=2),
+    Column("first level", "levels", numeric=True, rank=3),
+    Column("best level", "levels", numeric=True, rank=3),
+    Column("best since", "levels", rank=4),
     Column("newest level", "levels", numeric=True),
-    Column("newest since", "levels"),
-    Column("newest over first", "levels", numeric=True),
-    Column("newest over best", "levels", numeric=True),
-    Column("group", "conditions"),
+    Column("newest since", "levels", rank=2),
+    Column("newest over first", "levels", numeric=True, rank=0),
+    Column("newest over best", "levels", numeric=True, rank=0),
+    Column("group", "conditions", rank=5),
 )
 
 

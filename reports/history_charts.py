@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports.cases import valid_cases
 from reports.document import Picture
 from reports.frame import history_frame
 from reports.numbers import utc
 from reports.svg import INK, logarithmic, render_svg, styles
+from samenet.speedups import valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

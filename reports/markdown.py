@@ -9,13 +9,13 @@ import pandas as pd
 from reports.terms import TERMS
 
 if TYPE_CHECKING:
-    from reports.document import HistoryReport, Picture, Report, Table
+    from reports.document import Column, HistoryReport, Picture, Report, Table
 
 
 def markdown_table(table: Table) -> list[str]:
     """Return a table with its title and notes."""
-    frame = table.frame.map(escape_markdown)
-    frame.columns = pd.Index([escape_markdown(column.name) for column in table.columns])
+    texts = [list(map(cell, table.columns, row)) for _, row in table.cells]
+    frame = pd.DataFrame(texts, columns=[escape_markdown(column.name) for column in table.columns])
     sides = ["right" if column.numeric else "left" for column in table.columns]
     # Without disable_numparse, text that looks like a number would be rewritten, and its digits mean something.
     text = frame.to_markdown(index=False, disable_numparse=True, colalign=sides) if len(frame) else "None."
@@ -26,6 +26,12 @@ def markdown_table(table: Table) -> list[str]:
         "",
         *(f"{escape_markdown(note)}\n" for note in table.notes),
     ]
+
+
+def cell(column: Column, text: str) -> str:
+    """Return the text of a cell; a figure and its interval stay on one line, however narrow the reader's window is."""
+    escaped = escape_markdown(text)
+    return escaped.replace(" ", "&nbsp;") if column.numeric else escaped
 
 
 def escape_markdown(text: str) -> str:

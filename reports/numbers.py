@@ -38,6 +38,11 @@ def known(value: object) -> str:
     return UNKNOWN if value is None else str(value)
 
 
+def counted(amount: int | None) -> str:
+    """Return how many of something were asked for; None is as many as it took for narrow intervals."""
+    return "as many as it took" if amount is None else str(amount)
+
+
 def utc(when: datetime) -> datetime:
     """Return the same moment in UTC: runs of several time zones share a table and an axis."""
     return when.astimezone(UTC)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.document import Column, Row, Table, plain_rows
 from reports.frame import history_frame
-from reports.numbers import UNKNOWN, figure, known, moment
+from reports.numbers import UNKNOWN, counted, figure, known, moment
 from reports.sentences import measured_at, noise_sentence
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def campaign_facts(run: Slice) -> dict[str, Any]:
     facts: dict[str, Any] = {"data": f"{case.data.name}, sha256 {case.data.sha256}", "data source": case.data.source}
     facts |= {"workload fingerprint": case.fingerprint}
     facts |= {f"workload: {name}": value for name, value in asdict(case.workload).items() if name != "data"}
-    facts |= {"protocol": case.protocol, "launches": campaign.launches, "rounds a launch": campaign.rounds}
+    facts |= {"protocol": case.protocol, "launches": counted(campaign.launches)}
+    facts |= {"rounds a launch": counted(campaign.rounds)}
     facts |= {"seed of the order": campaign.seed, "measured in (s)": f"{campaign.wall_seconds:.0f}"}
     facts |= {"interrupted": campaign.interrupted, "unfinished": campaign.unfinished, "saved as": run.path}
     if run.noise_floor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reports.cases import ratio, valid_cases, versions, without_number
+from reports.cases import versions, without_number
 from reports.numbers import UNKNOWN, figure, moment
+from samenet.speedups import speedup, valid_cases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}  # as threadpoolct
 def noise_sentence(floor: NoiseFloor) -> str:
     """Say what the A/A pair means for the reader: the smallest difference that the run can resolve."""
     if floor.ratio is None or not floor.ratio.has_interval:
-        return f"Noise floor: {UNKNOWN}; {floor.case} and its twin have too few pairs of valid rounds."
+        return f"Noise floor: {UNKNOWN}; {floor.case} and its twin have too few pairs of valid blocks."
     smallest = max(abs(floor.ratio.low - 1), abs(floor.ratio.high - 1))
     return (
         f"Noise floor: {floor.case} measured against itself gives {figure(floor.ratio)};"
@@ -35,6 +36,16 @@ def bound_sentence(bound: CaseResult) -> str:
     blas = bound.manifest.get("blas")  # not what the process has loaded: numpy's BLAS is in every one
     products = f"the step's matrix products alone, by {blas}" if blas else "the step's matrix products alone"
     return f"The bound is {bound.case}: {products} ({versions(bound)})."
+
+
+def versions_sentence(cases: Sequence[CaseResult]) -> tuple[str, ...]:
+    """Say once what all cases were measured with, where a table has no room to say it of each; nothing if unknown."""
+    found: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for name, version in case.versions.items():
+            found.setdefault(name, {})[version] = None
+    packages = [f"{name} {' and '.join(versions)}" for name, versions in found.items()]
+    return (f"Versions: {', '.join(packages)}.",) if packages else ()
 
 
 def reasons(cases: Sequence[CaseResult]) -> list[str]:
@@ -58,7 +69,8 @@ def progress_sentence(run: Slice) -> str:
     launches = max(len(case.launches) for case in run.cases)
     rounds = sum(len(case.rounds) for case in run.cases)
     so_far = " so far" if run.campaign.unfinished else ""
-    return f"{word.capitalize()} campaign: {launches} of {run.campaign.launches} launches, {rounds} rounds{so_far}."
+    asked = f" of {run.campaign.launches}" if run.campaign.launches else ""
+    return f"{word.capitalize()} campaign: {launches}{asked} launches, {rounds} blocks{so_far}."
 
 
 def measured_at(run: Slice) -> str:
@@ -115,9 +127,9 @@ def verdict(cases: Sequence[CaseResult], baseline: str) -> str:
 
 def faster(case: CaseResult, other: CaseResult, where: str) -> str:
     """Say how much faster ``case`` trains than ``other``, if the interval shows it."""
-    estimate = ratio(other, case)
+    estimate = speedup(other, case)
     if estimate is None or not estimate.has_interval:
-        return f"{case.case} and {other.case} have too few pairs of valid rounds for a comparison {where}"
+        return f"{case.case} and {other.case} have too few pairs of valid blocks for a comparison {where}"
     if not estimate.low > 1:
         return f"{case.case} and {other.case} cannot be distinguished {where}: {figure(estimate, '×')}"
     return f"{case.case} trains this network {figure(estimate, '×')} faster than {other.case} {where}"

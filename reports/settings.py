@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.numbers import UNKNOWN, known
+from reports.numbers import UNKNOWN, counted, known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ def settings(part: Slice) -> dict[str, str]:
         "virtualised": known(machine.virtualised),
         "GPU driver": known(machine.gpu_driver),
         "system": machine.system,
-        "launches": str(part.campaign.launches),
+        "launches": counted(part.campaign.launches),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ import pandas as pd
 
 from impls.workload import Workload
 from reports.book import BOOK_ROWS, FOOTNOTE
-from reports.cases import error_rates, ratio, start_seconds, startup, valid_cases, versions, without_number
+from reports.cases import error_rates, start_seconds, startup, versions, without_number
 from reports.document import Column, Role, Row, Table, plain_rows
 from reports.frame import case_frame, curve_frame
 from reports.numbers import UNKNOWN, figure, mebibytes, single
-from reports.sentences import bound_sentence, reasons
+from reports.sentences import bound_sentence, reasons, versions_sentence
 from samenet.records import State
+from samenet.speedups import speedup, valid_cases
 from samenet.stats import Estimate
 
 if TYPE_CHECKING:
@@ -25,26 +27,26 @@ if TYPE_CHECKING:
 
     from samenet.results import CaseResult
 
-CASE = Column("case", "case")
-VERSIONS = Column("versions", "versions")
-BOUND = Column("of bound (%)", "efficiency", numeric=True)
-RATE = Column("GFLOP/s", "rate", numeric=True)
-ENERGY = Column("energy (J)", "energy", numeric=True)
-ERRORS = Column("error train/val/test (%)", "error", numeric=True)
-BUILD = Column("build, cold (s)", "build", numeric=True)
-FIRST = Column("first step, cold (s)", "first-step", numeric=True)
-MEMORY = Column("peak memory (MiB)", "memory", numeric=True)
-STATE = Column("state", "state")
-CPU, GPU = Column("CPU (s)", "time", numeric=True), Column("GPU (s)", "time", numeric=True)
-DETAIL = [column.name for column in (VERSIONS, BUILD, FIRST, MEMORY)]  # columns that a terminal leaves out
+CASE = Column("case", "case", rank=0)
+VERSIONS = Column("versions", "versions", rank=6)
+BOUND = Column("of bound (%)", "efficiency", numeric=True, rank=2)
+RATE = Column("GFLOP/s", "rate", numeric=True, rank=4)
+ENERGY = Column("energy (J)", "energy", numeric=True, rank=4)
+ERRORS = Column("error train/val/test (%)", "error", numeric=True, rank=3)
+BUILD = Column("build, cold (s)", "build", numeric=True, rank=3)
+FIRST = Column("first step, cold (s)", "first-step", numeric=True, rank=2)
+MEMORY = Column("peak memory (MiB)", "memory", numeric=True, rank=5)
+STATE = Column("state", "state", rank=4)
+CPU, GPU = Column("CPU (s)", "time", numeric=True, rank=0), Column("GPU (s)", "time", numeric=True, rank=0)
+IN_PHASES = [column.name for column in (BUILD, FIRST, MEMORY)]  # columns that the table of phases has too
 CURVE_COLUMNS = 10
 
 
 def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | None = None) -> Table:
     """Return one row a case: the book's first, then those with a number from fast to slow, then the others."""
-    time = Column(f"{cases[0].iterations:,} iterations (s)", "time", numeric=True)
-    speedup = Column(f"speedup over {baseline}", "speedup", numeric=True)
-    columns = [CASE, VERSIONS, time, speedup, BOUND, RATE, ENERGY, ERRORS, BUILD, FIRST, MEMORY, STATE]
+    time = Column(f"{cases[0].iterations:,} iterations (s)", "time", numeric=True, rank=0)
+    speedup = Column(f"speedup over {baseline}", "speedup", numeric=True, rank=0)
+    columns = [CASE, VERSIONS, time, speedup, BOUND, RATE, ENERGY, ERRORS, BUILD, FIRST, MEMORY, state_column(cases)]
     if not any(case.joules for case in cases):
         columns.remove(ENERGY)
     book = [
@@ -60,7 +62,13 @@ def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | N
         rows.append(Row(result_cells(case, figures[case.case]) | {time.name: figure(case.timed), speedup.name: over}))
     rows += [Row(described(case), marked=True) for case in without_number(cases)]
     notes = (FOOTNOTE, *([bound_sentence(bound)] if bound else []), *reasons(cases))
-    return Table("comparison", "Comparison", tuple(columns), tuple(rows), notes, data, Role.MAIN)
+    instead = {VERSIONS.name: versions_sentence(cases), STATE.name: ()}  # a row without a number shows its state anyway
+    return Table("comparison", "Comparison", tuple(columns), tuple(rows), notes, data, Role.MAIN, instead)
+
+
+def state_column(cases: Sequence[CaseResult]) -> Column:
+    """Return the column of states, which are more important where not every case is valid."""
+    return replace(STATE, rank=1) if without_number(cases) else STATE
 
 
 def described(case: CaseResult) -> dict[str, str]:
@@ -103,13 +111,13 @@ def gpu(cases: Sequence[CaseResult]) -> Table:
         for device in [device for other, device in valid if other == name and device != "cpu"] or ["cuda"]:
             on_gpu = valid.get((name, device))
             times = [figure(case.timed) if case else "" for case in (on_cpu, on_gpu)]
-            speedup = ratio(on_cpu, on_gpu) if on_cpu and on_gpu else None
+            times_faster = speedup(on_cpu, on_gpu) if on_cpu and on_gpu else None
             transfer = transfer_seconds(on_gpu) if on_gpu else None
             label = name if device == "cuda" else f"{name} on {device}"
-            rows.append((label, *times, figure(speedup), single(transfer)))
-            if speedup:
+            rows.append((label, *times, figure(times_faster), single(transfer)))
+            if times_faster:
                 about = {"implementation": name, "device": device, "transfer_seconds": transfer}
-                data.append(about | {"value": speedup.value, "low": speedup.low, "high": speedup.high})
+                data.append(about | {"value": times_faster.value, "low": times_faster.low, "high": times_faster.high})
     measured = any(device != "cpu" for _, device in valid)
     notes = (FOOTNOTE,) + (() if measured else ("No case of this run was measured on a GPU.",))
     pinned = Row(dict(zip((column.name for column in columns), book, strict=True)), pinned=True)
@@ -134,13 +142,13 @@ def break_even(start: float, step: float, base_start: float, base_step: float) -
 def phases(cases: Sequence[CaseResult], baseline: str) -> Table:
     """Return what each valid case needs before its first full round, and when that has paid off."""
     phase_columns = {
-        "import_seconds": Column("start, import (s)", "import", numeric=True),
+        "import_seconds": Column("start, import (s)", "import", numeric=True, rank=3),
         "build_seconds_cold": BUILD,
-        "build_seconds_warm": Column("build, warm (s)", "build", numeric=True),
+        "build_seconds_warm": Column("build, warm (s)", "build", numeric=True, rank=5),
         "first_step_seconds_cold": FIRST,
-        "first_step_seconds_warm": Column("first step, warm (s)", "first-step", numeric=True),
+        "first_step_seconds_warm": Column("first step, warm (s)", "first-step", numeric=True, rank=5),
     }
-    steady = Column("steady step (ms)", "steady", numeric=True)
+    steady = Column("steady step (ms)", "steady", numeric=True, rank=0)
     ahead = Column(f"ahead of {baseline} (steps)", "break-even", numeric=True)
     base = {case.case: case for case in valid_cases(cases)}.get(baseline)
     rows = []
@@ -213,4 +221,4 @@ def scaling(cases: Sequence[CaseResult]) -> Table:
         sizes.setdefault(case.case, {CASE.name: case.case})[name] = step
     rows = tuple(Row(cells) for cells in sizes.values())
     heads = (CASE, *(Column(name, "steady", numeric=True) for name in columns))
-    return Table("scaling", "Milliseconds of a step", heads, rows, role=Role.MAIN)
+    return Table("scaling", "Milliseconds of a step", heads, rows, role=Role.MAIN, is_split=True)

@@ -6,13 +6,14 @@ TERMS = {
     "case": "An implementation on a device, such as torch-cpu. Every case trains the same network from the same"
     " weights on the same minibatches in the same order.",
     "versions": "What was imported in the case's own interpreter.",
-    "time": "Wall seconds of one round: a fixed number of updates, always from the initial weights, with the device"
-    " finished at the end. The figure is the median of the undisturbed rounds. It excludes loading data, evaluation and"
-    " messages. The book's rows took 1,000 epochs, which are 83,000 iterations, with their validation passes.",
-    "interval": "The range in brackets, or the bar: a 95 % bootstrap interval that draws launches with replacement,"
-    " then rounds within them; fewer than five rounds have none. A figure has as many digits as it supports.",
-    "speedup": "The median of the ratios baseline / case of neighbouring rounds of one campaign: the machine's drift"
-    " affects both and cancels. Above 1 the case is faster than the baseline.",
+    "time": "Wall seconds of one round: a fixed number of updates from the initial weights, in short blocks, with the"
+    " device finished at the end of each. The figure is that of the undisturbed blocks: the mean over launches of their"
+    " medians. It excludes loading data, evaluation and messages. The book's rows took 1,000 epochs, which are 83,000"
+    " iterations, with their validation passes.",
+    "interval": "The range in brackets, or the bar: a 95 % interval, by Student's t over launches, since"
+    " processes differ. A figure has as many digits as it supports.",
+    "speedup": "From the ratios baseline / case of neighbouring blocks, the mean over launches of their medians: drift"
+    " of the machine affects both and cancels. Above 1 the case is faster than the baseline.",
     "efficiency": "The time of the matrix products alone over the case's time, paired in the same way: with the fastest"
     " BLAS that was available, the step's five products alone need that share of the case's time. On a GPU the bound is"
     " the least time that the hardware allows: the products at the full rate, or the images at the full bandwidth,"
@@ -50,8 +51,8 @@ TERMS = {
     "manifest": "What differs between the cases in a way that a reader must know; each framework does the same"
     " arithmetic with its own means.",
     "loss": "Mean cross-entropy of a minibatch before its update, in nats; drawn as the mean of each block of updates.",
-    "drift": "Every timed round in the order of measuring, as a percentage of its case's median. A slope is a machine"
-    " that became slower or faster; hollow marks are rounds that were disturbed and do not count.",
+    "drift": "Every timed block in the order of measuring, as a percentage of its case's time. A slope is a machine"
+    " that became slower or faster; hollow marks are blocks that were disturbed and do not count.",
     "scaling": "A step's time against one size, all else equal: flat where overhead dominates, rising where the matrix"
     " products do. Each point is the newest valid measurement on that hardware.",
     "history": "One point for each saved run. Points of different days are weaker evidence than speedups within a"

@@ -19,7 +19,9 @@ LONGEST = 709.0  # of log time: the exponential of more is not a number
 
 
 def within_run(estimate: Estimate) -> float:
-    """Return the standard error of the logarithm of a run's median, from its 95 % interval; nan without one."""
+    """Return the standard error of the logarithm of a run's time, or else from its 95 % interval; nan without one."""
+    if not math.isnan(estimate.error):
+        return estimate.error
     # Not the logarithm of a quotient, which can be out of range where both ends are in it.
     return (math.log(estimate.high) - math.log(estimate.low)) / 2 / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 

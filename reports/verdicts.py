@@ -16,17 +16,25 @@ if TYPE_CHECKING:
     from samenet.verdicts import Comparison
 
 COLUMNS = (
-    Column("case", "case"),
-    Column("verdict", "verdict"),
-    Column("time after / before", "speedup", numeric=True),
+    Column("case", "case", rank=0),
+    Column("verdict", "verdict", rank=0),
+    Column("time after / before", "speedup", numeric=True, rank=0),
     Column("reason", "state"),
 )
 
 
 def table(comparison: Comparison) -> Table:
     """Return one row a case: the outcome, the ratio with its interval, the reason."""
-    notes = tuple(comparison.notes)
-    return Table("verdicts", comparison.title, COLUMNS, rows(comparison.verdicts), notes, role=Role.MAIN)
+    reasons = tuple(f"{each.case}: {each.reason}" for each in comparison.verdicts if each.reason)
+    return Table(
+        name="verdicts",
+        title=comparison.title,
+        columns=COLUMNS,
+        rows=rows(comparison.verdicts),
+        notes=tuple(comparison.notes),
+        role=Role.MAIN,
+        instead={COLUMNS[-1].name: reasons},
+    )
 
 
 def of_cases(cases: Sequence[CaseResult]) -> Table:

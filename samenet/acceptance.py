@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from itertools import accumulate
-from statistics import median as plain_median
 from typing import TYPE_CHECKING, Any
 
 from samenet import stats
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed has no number
 CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
+CPU_SLACK_SECONDS = 0.02  # in all: next to a few milliseconds of work, a thread that ends its wait counts for much
 EFFICIENCY_TOLERANCE = 1.05  # a case's speed over that of its own matrix products above which it cannot have done them
 
 
@@ -39,18 +39,18 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
     bound did: it loses its number, whatever the reason is.
     """
     context = header.context
-    clean = clean_seconds(seen)
+    clean = clean_seconds(seen, context.iterations)
     curve = training_curve(seen) if header.epochs else _curve(seen, context.iterations)
     least = None if header.epochs else header.least_seconds.get(seen.entry.device)
     comparable = bound if bound and bound.device == seen.entry.device and not header.epochs else None
-    efficiency = _efficiency(clean, least, comparable)
+    efficiency = _efficiency(clean, least, comparable, header.confidence)
     state, reason = judge_rounds(seen, header)
     if state is State.VALID and efficiency and efficiency.low > EFFICIENCY_TOLERANCE:
         state = State.UNVERIFIED
         reason = f"it is faster than its own matrix products ({100 * efficiency.value:.0f} %)"
     earned: dict[str, Any] = {}
     if state is State.VALID:
-        seconds = stats.Estimate(curve[-1].seconds or 0) if header.epochs else stats.median(clean)
+        seconds = stats.Estimate(curve[-1].seconds or 0) if header.epochs else stats.median(clean, header.confidence)
         rate = context.step_flops * context.iterations / seconds.value / 1e9
         earned = {"seconds": seconds, "efficiency": efficiency, "gflop_per_second": rate}
     learned = seen.learned
@@ -59,6 +59,7 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
         case=seen.entry.label,
         implementation=seen.entry.implementation,
         device=seen.entry.device,
+        confidence=header.confidence,
         state=state,
         reason=reason,
         **earned,
@@ -92,9 +93,7 @@ def _missing(seen: Observations, header: Header) -> tuple[State, str] | None:
     if header.epochs and seen.done_steps < header.context.iterations:
         reason = f"interrupted after {seen.done_steps:,} of {header.context.iterations:,} updates"
     elif not seen.timed:
-        reason = "interrupted before its first round"
-    elif not seen.learned and seen.entry.role is not Role.BOUND:
-        reason = "interrupted before its error was computed"
+        reason = "interrupted before its first block"
     return (State.SKIPPED, reason) if reason else None
 
 
@@ -118,9 +117,11 @@ def _disturbed(rounds: Sequence[Round], *, is_training: bool) -> tuple[State, st
 def _oversubscribed(rounds: Sequence[Round], header: Header) -> tuple[State, str] | None:
     """Return the state of an entry that used more CPUs than it was given."""
     threads = header.context.threads
-    used = plain_median(each.cpu_seconds / each.wall_seconds for each in clean_rounds(rounds))
-    if used <= CPU_TOLERANCE * threads:
+    clean = clean_rounds(rounds)
+    cpu, wall = sum(each.cpu_seconds for each in clean), sum(each.wall_seconds for each in clean)
+    if cpu <= CPU_TOLERANCE * threads * wall + CPU_SLACK_SECONDS:
         return None
+    used = cpu / wall
     return State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs where {threads} were given"
 
 
@@ -129,19 +130,20 @@ def clean_rounds(rounds: Sequence[Round]) -> list[Round]:
     return [each for each in rounds if not each.disturbance]
 
 
-def clean_seconds(seen: Observations) -> dict[tuple[int, int], float]:
-    """Return the wall seconds of the rounds that count, keyed by (launch, turn)."""
+def clean_seconds(seen: Observations, iterations: int) -> dict[tuple[int, int], float]:
+    """Return the seconds of a round at the pace of each block that counts, keyed by (launch, turn)."""
     rounds = [timed.round for timed in seen.timed]
-    return {(each.launch, each.turn): each.wall_seconds for each in clean_rounds(rounds)}
+    return {(each.launch, each.turn): each.round_seconds(iterations) for each in clean_rounds(rounds)}
 
 
 def _efficiency(
-    clean: dict[tuple[int, int], float], least: float | None, bound: CaseResult | None
+    clean: dict[tuple[int, int], float], least: float | None, bound: CaseResult | None, confidence: float
 ) -> stats.Estimate | None:
     """Return the share that the case's time has of the least time of a round, or of the bound's paired rounds."""
     if least and clean:
-        return stats.median({key: least / seconds for key, seconds in clean.items()})
-    return stats.paired_ratio(bound.clean_seconds, clean) if bound and bound.state is State.VALID else None
+        return stats.median({key: least / seconds for key, seconds in clean.items()}, confidence)
+    is_known = bound and bound.state is State.VALID
+    return stats.paired_ratio(bound.clean_seconds, clean, confidence) if bound and is_known else None
 
 
 def _curve(seen: Observations, iterations: int) -> tuple[CurvePoint, ...]:
@@ -160,9 +162,13 @@ def training_curve(seen: Observations) -> tuple[CurvePoint, ...]:
     blocks = {timed.round.turn: timed for timed in seen.timed}  # the last attempt of each
     done = [blocks[turn] for turn in sorted(blocks)]
     clean = [timed for timed in done if not timed.round.disturbance]
-    pace = sum(timed.round.wall_seconds for timed in clean) / max(1, sum(timed.steps for timed in clean))
-    walls = [pace * timed.steps if timed.round.disturbance else timed.round.wall_seconds for timed in done]
-    points = zip(accumulate(timed.steps for timed in done), accumulate(walls), done, strict=True)
+    steps = [timed.round.steps or 0 for timed in done]
+    pace = sum(timed.round.wall_seconds for timed in clean) / max(1, sum(timed.round.steps or 0 for timed in clean))
+    walls = [
+        pace * count if timed.round.disturbance else timed.round.wall_seconds
+        for timed, count in zip(done, steps, strict=True)
+    ]
+    points = zip(accumulate(steps), accumulate(walls), done, strict=True)
     return tuple(
         CurvePoint(updates=updates, seconds=seconds, error_percent=timed.error_percent)
         for updates, seconds, timed in points

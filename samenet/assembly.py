@@ -12,7 +12,7 @@ from samenet.plan import Role
 from samenet.records import State
 from samenet.results import CampaignRecord, NoiseFloor, Results
 from samenet.saved import BROKEN, Run
-from samenet.stats import paired_ratio
+from samenet.speedups import speedup
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -60,7 +60,7 @@ def assemble(
 def noise_floor(once: CaseResult, again: CaseResult) -> NoiseFloor:
     """Return the ratio of a case to itself, which the campaign measured as it measured every other pair."""
     valid = once.state is again.state is State.VALID
-    return NoiseFloor(case=once.case, ratio=paired_ratio(again.clean_seconds, once.clean_seconds) if valid else None)
+    return NoiseFloor(case=once.case, ratio=speedup(again, once) if valid else None)
 
 
 def merge(parts: Sequence[Results]) -> Results:

@@ -13,6 +13,8 @@ from impls.workload import initial_params
 from samenet.acceptance import accept_all
 from samenet.events import Entered, LaunchEnded, Retried, Withdrawn
 from samenet.launch import LiveLaunch
+from samenet.live_round import LiveRound
+from samenet.live_workers import LiveWorkers
 from samenet.plan import Role
 from samenet.records import State
 from samenet.reference import Reference
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from samenet.plan import Entry, Plan
     from samenet.progress import Progress
     from samenet.results import CaseResult
+
+
+MOST_LAUNCHES = 60  # where the plan leaves their number open
+LATER_STEPS = 10  # after which a worker of a later launch is compared with the reference
 
 
 @dataclass(kw_only=True)
@@ -39,10 +45,12 @@ class Campaign:
     journal: Journal
     progress: Progress
     wanted: Callable[[Mapping[str, CaseResult]], Collection[str]] | None = None
+    show: Callable[[Campaign], None] | None = None  # called after each launch
     reference: Reference | None = None  # made when it is needed, unless it is given
     interrupted: bool = False
     wall_seconds: float = 0.0  # of which:
     startup_seconds: float = 0.0
+    spent_seconds: float = 0.0  # of the plan's budget
 
     def results(self) -> dict[str, CaseResult]:
         """Return the result of every entry, by label, from what was observed so far."""
@@ -55,49 +63,57 @@ class Campaign:
 
     def run(self) -> dict[str, CaseResult]:
         """Measure everything and return the results; Ctrl-C ends it early and keeps what was measured."""
-        begin = time.perf_counter()
+        self._begin = time.perf_counter()
         self._enter_all()
         entries = self._pending()
-        counted = math.isinf(self.plan.launch_seconds)
-        ahead = sum(self.plan.launches - self.journal.log.complete_launches(entry.label) for entry in entries)
-        self.progress.start(1 + ahead * (1 + self.plan.rounds) if counted else None)
+        self.progress.start()
+        self.spent_seconds = self.measured_seconds  # by what the journal already holds
         try:
             if entries:
                 self._launch_until_done(entries)
         except KeyboardInterrupt:
             self.interrupted = True
-        self.wall_seconds = time.perf_counter() - begin
+        self.wall_seconds = time.perf_counter() - self._begin
         return self.results()
 
     def _launch_until_done(self, entries: Sequence[Entry]) -> None:
         self.progress.advance("the float64 reference")
         initial = initial_params(self.plan.workload)
         reference = self.reference or Reference(self.plan.workload, self.plan.dataset.train, initial)
-        cold = True
+        short = Reference(self.plan.workload, self.plan.dataset.train, initial, LATER_STEPS)
+        cold, rounds = True, dict[str, LiveRound]()
         with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
             while entries:
                 number, begin = self.journal.log.next_launch, time.perf_counter()
-                with LiveLaunch(
+                with LiveWorkers(
                     number=number,
                     entries=entries,
                     plan=self.plan,
                     journal=self.journal,
                     progress=self.progress,
-                    reference=reference,
+                    parity_reference=reference if cold else short,
                     initial=initial,
                     folder=Path(folder),
                     cold=cold,
-                ) as launch:
+                    rounds=rounds,
+                ) as workers:
+                    launch = LiveLaunch(workers=workers, reference=reference)
                     try:
-                        launch.start()
-                        self.startup_seconds += time.perf_counter() - begin
+                        workers.start()
+                        started = time.perf_counter()
+                        self.startup_seconds += started - begin
                         launch.measure()
+                        self.spent_seconds += time.perf_counter() - started
                     except KeyboardInterrupt:
-                        launch.learn(follow=False)
+                        launch.learn()
                         raise
-                    launch.learn()
+                    cold, pending = False, self._pending(number)
+                    launch.learn([entry for entry in entries if entry not in pending])
                 self.journal.write(LaunchEnded(launch=number))
-                cold, entries = False, self._pending()
+                self.wall_seconds = time.perf_counter() - self._begin
+                if self.show:
+                    self.show(self)
+                entries = [entry for entry in pending if self.journal.log.is_live(entry.label)]
 
     def _enter_all(self) -> None:
         """Enter what the journal does not have yet; a resumed campaign has its bound, and retries what failed."""
@@ -114,12 +130,16 @@ class Campaign:
             elif entry.label not in log.entries and not (has_bound and entry.role is Role.BOUND):
                 self.journal.write(Entered.of_entry(entry, self.plan))
 
-    def _pending(self) -> list[Entry]:
-        """Return the entries that take part in the next launch."""
+    def _pending(self, *ending: int) -> list[Entry]:
+        """Return the entries that take part in the next launch; launches that are ``ending`` count as complete."""
         log = self.journal.log
         entries = [entry for entry in self.entries if log.is_live(entry.label)]
-        pending = [entry for entry in entries if log.complete_launches(entry.label) < self.plan.launches]
-        if self.wanted and log.ended:
+        most = self.plan.launches or MOST_LAUNCHES
+        pending = [entry for entry in entries if log.complete_launches(entry.label, ending) < most]
+        budget = self.plan.budget_seconds
+        if math.isfinite(budget) and self.spent_seconds >= budget - self.plan.launch_seconds(len(pending)) / 2:
+            return []
+        if self.wanted and (log.ended or ending):
             labels = self.wanted(self.results())
             return [entry for entry in pending if entry.label in labels]
         return pending

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from impls.registry import cases
 from samenet.errors import NoInterpreterError
-from samenet.plan import Entry, Role
+from samenet.plan import FEWEST_LAUNCHES, Entry, Role
 from samenet.records import State
 from samenet.results import Outcome, RevisionRecord, Verdict
 from samenet.stats import paired_ratio
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from samenet.results import CaseResult
     from samenet.revision import Revision
     from samenet.stats import Estimate
-
-FEWEST_LAUNCHES = 3  # with fewer, differences between two processes pass for differences between two revisions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,7 @@ class RevisionComparison:
         return judge_case(after, before, self.revision.name, self._ratio, self.tolerance)
 
     def _ratio(self, after: CaseResult, before: CaseResult) -> Estimate | None:
-        return paired_ratio(after.clean_seconds, before.clean_seconds, confidence(len(self.former)))
+        return paired_ratio(after.clean_seconds, before.clean_seconds, confidence(len(self.former), after.confidence))
 
     def undecided(self, results: Mapping[str, CaseResult]) -> set[str]:
         """Return the labels of the entries whose verdict another launch may change: they get the time of the others."""

@@ -11,8 +11,11 @@ from samenet.plan import Role
 from samenet.records import CurvePoint, Launch, Round, State  # noqa: TC001  # likewise
 from samenet.results import SCHEMA
 from samenet.saved import Commit  # noqa: TC001  # likewise
+from samenet.stats import CONFIDENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from samenet.plan import Entry, Plan
 
 
@@ -21,7 +24,7 @@ class Header:
     """What a campaign sets out to do: all that is needed to judge its events.
 
     ``key`` is equal for campaigns that may continue each other. ``least_seconds`` is, for each GPU, the least time of a
-    round; ``epochs`` and ``target_error_percent`` are set for trainings.
+    round, ``confidence`` that of every interval; ``epochs`` and ``target_error_percent`` are set for trainings.
     """
 
     schema: int = SCHEMA
@@ -32,8 +35,9 @@ class Header:
     machine: Machine
     commit: Commit
     seed: int
-    rounds: int
-    launches: int
+    rounds: int | None = None
+    launches: int | None = None
+    confidence: float = CONFIDENCE
     least_seconds: dict[str, float] = field(default_factory=dict)
     epochs: int | None = None
     target_error_percent: float | None = None
@@ -75,11 +79,10 @@ class Joined:
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """A round of ``steps`` updates was timed; a training has its validation error (%) after it."""
+    """A block was timed; a training in epochs has its validation error (%) after it."""
 
     label: str
     round: Round
-    steps: int
     peak_bytes: int | None = None
     error_percent: float | None = None
 
@@ -160,7 +163,7 @@ class Observations:
     @property
     def done_steps(self) -> int:
         """The updates of the blocks of a training that are validated, and that it can continue from."""
-        return sum(each.steps for each in self.timed if each.error_percent is not None)
+        return sum(each.round.steps or 0 for each in self.timed if each.error_percent is not None)
 
 
 class Log:
@@ -195,7 +198,7 @@ class Log:
         """The number of the next launch: one that was cut off is not continued, since its processes are gone."""
         return 1 + max((each.launch for seen in self.entries.values() for each in seen.launches), default=-1)
 
-    def complete_launches(self, label: str) -> int:
-        """Return how many whole launches an entry has behind it."""
+    def complete_launches(self, label: str, ending: Sequence[int] = ()) -> int:
+        """Return how many whole launches an entry has behind it, those that are ``ending`` included."""
         seen = self.entries[label]
-        return len(({each.launch for each in seen.launches} & set(self.ended)) - seen.cut)
+        return len(({each.launch for each in seen.launches} & {*self.ended, *ending}) - seen.cut)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -46,6 +47,7 @@ class Journal:
         self.path, self.header, self.log = path, header, log or Log()
         self.broken = ""
         self._synced = time.monotonic()
+        self._lock = threading.Lock()
 
     @classmethod
     def create(cls, folder: Path | None, header: Header) -> Self:
@@ -73,7 +75,11 @@ class Journal:
         return cls(path, replace(header, id=former.id, when=former.when), log)
 
     def write(self, event: Event) -> None:
-        """Add ``event`` to what was observed, and to the file."""
+        """Add ``event`` to what was observed, and to the file; workers that start together may do so at once."""
+        with self._lock:
+            self._write(event)
+
+    def _write(self, event: Event) -> None:
         self.log.add(event)
         if self.path is None or self.broken:
             return

@@ -1,292 +1,180 @@
-"""One launch: a worker process for each entry, whose rounds are interleaved."""
+"""One launch: its blocks, in which all entries take turns, and what they have learned by the end."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import groupby
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
 
-from samenet.errors import WorkerError
-from samenet.events import Entered, Joined, Learned, Lost, Timed, Withdrawn
+import numpy as np
+
+from samenet.events import Learned, Timed
+from samenet.live_round import Span
 from samenet.order import shuffled
 from samenet.plan import Role
-from samenet.records import Launch, State
+from samenet.records import CurvePoint, State
 from samenet.reference import error_rate, error_rates
-from samenet.rounds import error_curve, time_round, trial, watched_run
-from samenet.threads import shortage
-from samenet.workers import Worker
+from samenet.rounds import time_block, warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Sequence
 
-    from impls.workload import Params
-    from samenet.events import Observations
-    from samenet.journal import Journal
-    from samenet.plan import Block, Entry, Plan
-    from samenet.progress import Progress
-    from samenet.records import CurvePoint, Round
+    from impls.workload import Float32, Params
+    from samenet.live_workers import LiveWorkers
+    from samenet.plan import Entry, Plan
+    from samenet.records import Round
     from samenet.reference import Reference
-    from samenet.workers import Run
+    from samenet.workers import Worker
 
-REPEATS = 2  # how often a disturbed round is measured again before its turn counts as disturbed
-WATCHES = 2  # how often a worker's threads are looked at before they are said to lack something
-BOUND_TRIALS = 3  # of each bound, of which the shortest counts
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for what a worker compiles.
-
-    Raises:
-        WorkerError: it cannot be made.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise WorkerError(f"cannot make {folder}: {error.strerror}; set TMPDIR to a folder with free space") from None
+REPEATS = 2  # how often a disturbed block is measured again before its turn counts as disturbed
 
 
 @dataclass(kw_only=True)
 class LiveLaunch:
-    """The workers of one launch; a context manager that kills them.
+    """Measures with ``workers`` that have started; losses have to be those of ``reference``."""
 
-    ``cold``: it is the first of this process, and ``folder``, which takes what workers compile, is empty. ``initial``
-    are the weights that every round starts from.
-    """
-
-    number: int
-    entries: Sequence[Entry]
-    plan: Plan
-    journal: Journal
-    progress: Progress
+    workers: LiveWorkers
     reference: Reference
-    initial: Params
-    folder: Path
-    cold: bool
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _workers: dict[str, Worker] = field(default_factory=dict)
-    _trained: dict[str, tuple[Run, Params]] = field(default_factory=dict)  # one round of each, or a training so far
+    _loaded: set[str] = field(default_factory=set)  # whose workers have the weights of their rounds
 
-    def __enter__(self) -> Self:
-        """Return the launch itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Kill all workers."""
-        self._stack.close()
-
-    @contextmanager
-    def _guarded(self, entry: Entry) -> Iterator[None]:
-        """Work on ``entry``: a failure costs it its number and its worker, and no other entry anything."""
-        try:
-            yield
-        except WorkerError as error:
-            self._lose(entry, State.FAILED, str(error))
-            if entry.label in self._workers:
-                self._workers[entry.label].kill()
-
-    def _lose(self, entry: Entry, state: State, reason: str) -> None:
-        self.journal.write(Lost(label=entry.label, state=state, reason=reason))
-
-    def _seen(self, entry: Entry) -> Observations:
-        return self.journal.log.entries[entry.label]
-
-    def _is_live(self, entry: Entry) -> bool:
-        return self.journal.log.is_live(entry.label)
-
-    def start(self) -> None:
-        """Start the workers, check their work, and choose the bound."""
-        pool = self._stack.enter_context(
-            ThreadPoolExecutor()
-        )  # lives as long as the workers: they die with its threads
-        order = shuffled(self.entries, self.plan.seed, self.number)
-        for cluster, members in groupby(order, key=lambda entry: entry.cluster):
-            together = list(members)
-            cache = self.folder / hashlib.sha256(cluster.encode()).hexdigest()[:12]  # two revisions compile alike
-            for entry in together:
-                self.progress.advance(f"launch {self.number + 1}: {entry.label} starts")
-            # The first launch has the phases; in later ones the members of a group start at the same time.
-            alone = self.cold or len(together) == 1
-            start = partial(self._start, cache=cache, alone=alone)
-            list(map(start, together) if alone else pool.map(start, together))
-        self._choose_bound()
-
-    def _start(self, entry: Entry, *, cache: Path, alone: bool) -> None:
-        """Start a worker for ``entry`` and check its work."""
-        plan = self.plan
-        with self._guarded(entry):
-            make_folder(cache)
-            worker = self._workers[entry.label] = self._stack.enter_context(
-                Worker(
-                    entry.case,
-                    entry.python,
-                    entry.root,
-                    cpus=plan.cpus,
-                    folder=cache,
-                    timeout_seconds=plan.timeout_seconds,
-                )
-            )
-            launch = Launch(
-                launch=self.number,
-                start_seconds=worker.start_seconds,
-                import_seconds=worker.load_framework(),
-                build_seconds=worker.build(plan.workload, plan.dataset.train, self.initial),
-                first_step_seconds=worker.run(1).wall_seconds,
-                transfer_seconds=worker.transfer_seconds,
-            )
-            # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
-            comparable = alone and not (self.cold and self._seen(entry).launches)
-            self._join(entry, worker, launch if comparable else Launch(launch=self.number))
-            worker.pause()
-
-    def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
-        """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
-        plan, claims = self.plan, entry.case.implementation.shares_work
-        losses, weights = worker.run(self.reference.steps).losses, worker.params()
-        versions, pools = worker.versions(), tuple(worker.thread_pools())
-        for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
-            _, seen = watched_run(worker, self.reference.steps)
-            short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
-            if not short:
-                break
-        launch = replace(
-            launch,
-            parity=None if entry.role is Role.BOUND else self.reference.judge(losses, weights),
-            threads_working=seen.working if seen else None,
-            threads_cpus=seen.cpus if seen else (),
-            flushes_denormals=worker.flushes_denormals,
-        )
-        self._restart_without_weights(entry)
-        if self._seen(entry).launches and self._seen(entry).versions != versions:  # of a resumed campaign
-            self.journal.write(Withdrawn(label=entry.label))
-            self.journal.write(Entered.of_entry(entry, self.plan))
-        self.journal.write(Joined(label=entry.label, launch=launch, versions=versions, thread_pools=pools))
-        if launch.parity and not launch.parity.verified:
-            self._lose(entry, State.UNVERIFIED, f"{entry.label} {launch.parity.sentence}")
-        elif short:
-            self._lose(entry, State.UNDERSUBSCRIBED, short)
-
-    def _choose_bound(self) -> None:
-        """Let the bounds run in turn, and keep the one with the shortest run."""
-        bounds = [entry for entry in self.entries if entry.role is Role.BOUND]
-        if len(bounds) < 2:
-            return
-        seconds: dict[str, float] = {}
-        for entry in bounds * BOUND_TRIALS:
-            if self._is_live(entry):
-                with self._guarded(entry):
-                    run = trial(self._workers[entry.label], self.plan)
-                    seconds[entry.label] = min(run, seconds.get(entry.label, run))
-        best = min(seconds, key=lambda label: seconds[label], default=None)
-        for entry in bounds:
-            if entry.label != best:
-                self.journal.write(Withdrawn(label=entry.label))
-                if entry.label in self._workers:
-                    self._workers[entry.label].kill()
+    @property
+    def plan(self) -> Plan:
+        """The campaign's plan."""
+        return self.workers.plan
 
     def measure(self) -> None:
         """Measure all turns, the entries of each in random order."""
-        begin = time.perf_counter()
-        for turn in range(self.plan.rounds):
-            if time.perf_counter() - begin > self.plan.launch_seconds:
+        end = time.perf_counter() + self.plan.launch_seconds(sum(map(self.workers.is_live, self.workers.entries)))
+        for turn in count() if self.plan.rounds is None else range(self.plan.rounds * self._turns_a_round):
+            if time.perf_counter() > end or not any(map(self.workers.is_live, self.workers.entries)):
                 break
-            block = self.plan.block(turn)
-            for entry in shuffled(self.entries, self.plan.seed, self.number, turn):
-                if not self._is_live(entry):
+            for entry in shuffled(self.workers.entries, self.plan.seed, self.workers.number, turn):
+                if not self.workers.is_live(entry):
                     continue
-                if self.plan.continues and block.first < self._seen(entry).done_steps:
-                    self.progress.skip()
+                if self.plan.continues and self.plan.blocks[turn].first < self.workers.seen(entry).done_steps:
                     continue
-                place = "" if self.plan.continues else f" {turn + 1}"
-                self.progress.advance(f"launch {self.number + 1}, {block.name}{place}: {entry.label}")
-                with self._guarded(entry):
-                    self._turn(entry, turn, block)
+                place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
+                self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
+                with self.workers.guarded(entry), self.workers.running(entry) as worker:
+                    self._turn(entry, worker, turn)
+        for entry in self.workers.entries:  # the next launch continues their rounds
+            live = self.workers.rounds.get(entry.label)
+            if live and live.done and self.workers.is_live(entry):
+                with self.workers.guarded(entry), self.workers.running(entry) as worker:
+                    live.weights = worker.params()
 
-    def _turn(self, entry: Entry, turn: int, block: Block) -> None:
-        """Time a round, again if it was disturbed."""
-        worker = self._workers[entry.label]
-        weights = self._weights(entry) if self.plan.continues else None
-        ours = sum(each.case.device == entry.case.device for each in self._workers.values())
-        worker.resume()
+    @property
+    def _turns_a_round(self) -> int:
+        """How many turns the rounds of all entries take; a training in epochs has each of its turns as a round."""
+        return max((len(each.spans) for each in self.workers.rounds.values()), default=1)
+
+    def _turn(self, entry: Entry, worker: Worker, turn: int) -> None:
+        """Time a block, and the next one if it was disturbed; a training in epochs repeats the same one."""
+        ours = sum(each.case.device == entry.case.device for each in self.workers.alive.values())
         for attempt in range(1 + REPEATS):
-            order = self.journal.log.next_order
-            place = {"launch": self.number, "turn": turn, "attempt": attempt, "order": order}
-            run, timed = time_round(worker, self.plan, block, weights, ours=ours, **place)
-            if not (entry.role is Role.BOUND or block.first or self.reference.follows(run.losses)):
-                reason = f"the losses of round {order + 1} are not those of the reference"
-                self._lose(entry, State.UNVERIFIED, reason)
-            is_last = not timed.disturbance or attempt == REPEATS or not self._is_live(entry)
-            self._record(entry, timed, block, run, is_last=is_last)
+            span, losses = self._lead_in(entry, turn)
+            order = self.workers.journal.log.next_order
+            place = {"launch": self.workers.number, "turn": turn, "attempt": attempt, "order": order}
+            run, timed = time_block(worker, self.plan, span, ours=ours, **place)
+            losses = np.concatenate([losses, run.losses])
+            if not (entry.role is Role.BOUND or self._follows(entry, span, losses)):
+                reason = f"the losses of block {order + 1} are not those of the reference"
+                self.workers.lose(entry, State.UNVERIFIED, reason)
+            is_last = not timed.disturbance or attempt == REPEATS or not self.workers.is_live(entry)
+            self._record(entry, span, timed, losses, is_last=is_last)
             if is_last:
                 break
-        worker.pause()
 
-    def _record(self, entry: Entry, timed: Round, block: Block, run: Run, *, is_last: bool) -> None:
-        """Write a round into the journal; after a block of a training, its validation error and its weights too."""
-        worker, label, error = self._workers[entry.label], entry.label, None
-        updates, validated = block.first + block.steps, self.plan.continues and is_last and self._is_live(entry)
+    def _lead_in(self, entry: Entry, turn: int) -> tuple[Span, Float32]:
+        """Bring a worker to where its next block begins to be timed; return the block, and the losses before it."""
+        worker, nothing = self.workers.alive[entry.label], np.empty(0, np.float32)
+        is_gpu = entry.case.device.is_gpu
+        if is_gpu:  # it is watched once it has the clock that it keeps
+            warm_up(worker, self.plan)
+        if self.plan.continues:
+            block = self.plan.blocks[turn]
+            worker.reset(self.workers.weights(entry))
+            return Span(block.first, 0, block.steps), nothing
+        live = self.workers.rounds[entry.label]
+        span = live.next
+        if is_gpu or not span.first or entry.label not in self._loaded:
+            worker.reset(live.weights)
+            self._loaded.add(entry.label)
+        return span, worker.advance(span.lead_in, span.first).losses if span.lead_in else nothing
+
+    def _follows(self, entry: Entry, span: Span, losses: Float32) -> bool:
+        """Tell whether the losses of a round, which ends with ``losses``, are still those of the reference."""
+        if span.first >= self.reference.steps or (self.plan.continues and span.first):
+            return True
+        before = [] if self.plan.continues else [self.workers.rounds[entry.label].losses]
+        return self.reference.follows(np.concatenate([*before, losses]))
+
+    def _record(self, entry: Entry, span: Span, timed: Round, losses: Float32, *, is_last: bool) -> None:
+        """Write a block into the journal; of a training in epochs, its validation error and its weights too."""
+        worker, label, error = self.workers.alive[entry.label], entry.label, None
+        updates, validated = span.first + span.steps, self.plan.continues and is_last and self.workers.is_live(entry)
         if validated:
             params = worker.params()
             error = error_rate(self.plan.workload, params, self.plan.dataset.validation)
-            self.journal.save_weights(label, updates, params)
-            self._trained[label] = run, params
-        peak = worker.peak_bytes()
-        self.journal.write(Timed(label=label, round=timed, steps=block.steps, peak_bytes=peak, error_percent=error))
+            self.workers.journal.save_weights(label, updates, params)
+            self.workers.trained[label] = params
+        self.workers.journal.write(Timed(label=label, round=timed, peak_bytes=worker.peak_bytes(), error_percent=error))
         if validated:
-            self.journal.forget_weights(label, but=updates)
-        elif not self.plan.continues and label not in self._trained and self._needs_learning(entry):
-            self._trained[label] = run, worker.params()
+            self.workers.journal.forget_weights(label, but=updates)
+        if not self.plan.continues:
+            live = self.workers.rounds[label]
+            live.add(losses, worker.params() if live.wants_weights and entry.role is not Role.BOUND else None)
+            if entry.case.device.is_gpu and live.done:
+                live.weights = worker.params()
 
-    def _weights(self, entry: Entry) -> Params | None:
-        """Return the weights that a training continues with, or None at its beginning."""
-        done = self._seen(entry).done_steps
-        if entry.label in self._trained:
-            return self._trained[entry.label][1]
-        return self.journal.load_weights(entry.label, done) if done else None
-
-    def _restart_without_weights(self, entry: Entry) -> None:
-        """Start a training again whose weights are gone: it cannot continue."""
-        seen = self._seen(entry)
-        if self.plan.continues and seen.done_steps and self._weights(entry) is None:
-            self.journal.write(Withdrawn(label=entry.label))
-            self.journal.write(Entered.of_entry(entry, self.plan))
-
-    def learn(self, *, follow: bool = True) -> None:
-        """Judge what each entry has learned and, to ``follow``, each case's error along the way: no clock runs."""
-        for entry in self.entries:
-            if not self._needs_learning(entry) or entry.label not in self._trained:
+    def learn(self, ending: Collection[Entry] = ()) -> None:
+        """Judge what each entry has learned, while no clock runs; those that are ``ending`` first end their round."""
+        for entry in self.workers.entries:
+            seen = self.workers.seen(entry) if self.workers.is_live(entry) else None
+            if seen is None or seen.learned or entry.role is Role.BOUND:
                 continue
-            run, params = self._trained[entry.label]
-            with self._guarded(entry):
-                digest = hashlib.sha256(b"".join(value.tobytes() for value in params)).hexdigest()
-                learned = Learned(
-                    label=entry.label,
-                    error_rates=error_rates(self.plan.workload, params, self.plan.dataset),
-                    losses=() if self.plan.continues else tuple(run.losses.tolist()),
-                    curve=self._curve(entry, follow=follow and entry.role is Role.CASE),
-                    weights_sha256=digest if self.plan.continues else None,
-                )
-                self.journal.write(learned)
+            with self.workers.guarded(entry):
+                if self.plan.continues:
+                    weights = self.workers.weights(entry)
+                    if weights and seen.done_steps >= self.plan.iterations:
+                        self._judge(entry, weights)
+                    continue
+                live = self.workers.rounds.get(entry.label)  # None if it has not started yet
+                if live and (entry in ending or live.final):
+                    self.workers.progress.advance(f"{entry.label}: its error rates")
+                    losses, params = live.final or self._finish(entry)
+                    self._judge(entry, params, losses)
 
-    def _needs_learning(self, entry: Entry) -> bool:
-        """Return whether what an entry has learned is still to be judged: of an interrupted campaign, its curve too."""
-        if entry.role is Role.BOUND or not self._is_live(entry):
-            return False
-        seen = self._seen(entry)
-        if self.plan.continues and seen.done_steps < self.plan.iterations:
-            return False
-        is_short = entry.role is Role.CASE and seen.learned and len(seen.learned.curve) <= len(self.plan.curve_steps)
-        return not seen.learned or bool(self.plan.curve_steps and is_short)
+    def _finish(self, entry: Entry) -> tuple[Float32, Params]:
+        """Do what is left of an entry's first round, and return its losses and the weights after it."""
+        live = self.workers.rounds[entry.label]
+        with self.workers.running(entry) as worker:
+            worker.reset(live.weights)
+            while live.final is None:
+                span = live.next
+                losses = worker.advance(span.lead_in + span.steps, span.first).losses
+                live.add(losses, worker.params() if live.wants_weights else None)
+        return live.final
 
-    def _curve(self, entry: Entry, *, follow: bool) -> tuple[CurvePoint, ...]:
-        """Return the error curve without its last point; unless it is followed, its first point alone."""
-        if not self.plan.curve_steps:
-            return ()
-        if follow:
-            self.progress.advance(f"{entry.label}: the error along the way")
-        return error_curve(self._workers[entry.label] if follow else None, self.plan, self.initial)
+    def _judge(self, entry: Entry, params: Params, losses: Sequence[float] | Float32 = ()) -> None:
+        """Write down what an entry has learned, from its weights at the end and on the way."""
+        workload, dataset = self.plan.workload, self.plan.dataset
+        if len(losses) and not self.reference.follows_round(np.asarray(losses, np.float32)):
+            self.workers.lose(entry, State.UNVERIFIED, "the losses of its round are not those of the reference")
+            return
+        snapshots = {} if self.plan.continues else self.workers.rounds[entry.label].snapshots
+        points = {0: self.workers.initial, **snapshots} if self.plan.marks else {}
+        digest = hashlib.sha256(b"".join(value.tobytes() for value in params)).hexdigest()
+        learned = Learned(
+            label=entry.label,
+            error_rates=error_rates(workload, params, dataset),
+            losses=tuple(map(float, losses)),
+            curve=tuple(
+                CurvePoint(updates=updates, error_percent=error_rate(workload, weights, dataset.validation))
+                for updates, weights in points.items()
+            ),
+            weights_sha256=digest if self.plan.continues else None,
+        )
+        self.workers.journal.write(learned)

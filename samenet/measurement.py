@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
-from samenet import data, stats
+from samenet import data
 from samenet.assembly import assemble, merge
 from samenet.campaign import Campaign
 from samenet.errors import SettingsError
@@ -19,16 +20,17 @@ from samenet.progress import NullProgress
 from samenet.protocols import Settings
 from samenet.records import State
 from samenet.results import CampaignRecord
+from samenet.speedups import unsharp
 from samenet.worker_environment import ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from impls.lanes import Case
     from samenet.data import Dataset
     from samenet.preparation import Part
     from samenet.progress import Progress
-    from samenet.results import CaseResult, Results
+    from samenet.results import Results
 
 
 def measure(
@@ -86,7 +88,7 @@ class Measurement:
         if dropped := ignored(os.environ):
             lines.append(f"ignored: {', '.join(dropped)}; workers get settings of their own")
         if unknown := unknown_readings(part.plan.cpus, has_quota=quota is not None):
-            lines.append(f"unknown here: {', '.join(unknown)}; a round that only these would show as disturbed counts")
+            lines.append(f"unknown here: {', '.join(unknown)}; a block that only these would show as disturbed counts")
         for part in self.parts:
             if part.unfinished:
                 does = "continuing" if self.continues else "--resume continues"
@@ -133,12 +135,24 @@ class Measurement:
             journal.write(Entered(label=case.id, implementation=name, device=device, manifest=case.manifest))
             journal.write(Lost(label=case.id, state=State.SKIPPED, reason=reason))
         wanted = part.comparison.undecided if part.comparison else None
-        if self.settings.until_width is not None:
-            wanted = self._too_wide
-        campaign = Campaign(plan=part.plan, entries=part.entries, journal=journal, progress=progress, wanted=wanted)
-        results = campaign.run()
+        if part.plan.launches is None and not part.comparison:
+            wanted = partial(unsharp, entries=part.entries)
+        campaign = Campaign(
+            plan=part.plan,
+            entries=part.entries,
+            journal=journal,
+            progress=progress,
+            wanted=wanted,
+            show=lambda campaign: progress.show(self._assemble(part, campaign)),
+        )
+        campaign.run()
+        return self._assemble(part, campaign)
+
+    @staticmethod
+    def _assemble(part: Part, campaign: Campaign) -> Results:
+        """Return the results of a campaign so far."""
         record = CampaignRecord(
-            id=journal.header.id,
+            id=campaign.journal.header.id,
             iterations=part.plan.iterations,
             rounds=part.plan.rounds,
             launches=part.plan.launches,
@@ -150,18 +164,11 @@ class Measurement:
         )
         absent = {case.id for case in part.skipped if is_absent(case.device)}
         return assemble(
-            *(journal.header, journal.log, results, record),
+            *(campaign.journal.header, campaign.journal.log, campaign.results(), record),
             comparison=part.comparison,
             absent=absent,
             selected=part.labels,
         )
-
-    def _too_wide(self, results: Mapping[str, CaseResult]) -> set[str]:
-        """Return all entries while an interval is wider than ``until_width``, since ratios need pairs; else none."""
-        limit = self.settings.until_width or 0
-        valid = [stats.median(result.clean_seconds) for result in results.values() if result.state is State.VALID]
-        narrow = all(2 * estimate.half_width < limit for estimate in valid)
-        return set() if narrow and not any(result.state.may_recover for result in results.values()) else set(results)
 
     def release_journals(self, kept: Collection[str] = ()) -> None:
         """Remove what is safe elsewhere from the journals: all that was selected here, except the cases ``kept``."""

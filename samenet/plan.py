@@ -14,40 +14,51 @@ if TYPE_CHECKING:
     from samenet.data import Dataset
 
 
+ENTRY_SECONDS = 1.5  # of measuring, for each entry in a launch: about twenty of its blocks and what is between them
+FEWEST_LAUNCHES = 6  # before a campaign may end because its intervals are narrow enough
+USUAL_LAUNCHES = 9  # a budget is enough for this many, or for more where there are few entries
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """``steps`` updates from minibatch ``first`` on, which are timed as one round."""
+    """``steps`` updates of a training in epochs, from minibatch ``first`` on, which are timed together."""
 
     name: str
     steps: int
-    first: int = 0
+    first: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one campaign measures: ``launches`` worker processes of each entry with ``rounds`` turns each.
+    """What one campaign measures: ``launches`` worker processes of each entry with ``rounds`` rounds each.
 
-    ``iterations`` are the updates of a round, or of a whole training if ``continues``: then each turn continues where
-    the last one ended. A launch ends with the turn in which its rounds exceed ``launch_seconds``. ``curve_steps`` are
-    the updates from each point of the untimed error curve to the next.
+    ``iterations`` are the updates of a round. Where ``rounds`` is None, a launch ends when it has measured for some
+    seconds, and the next one continues the rounds; where ``launches`` is None too, there are as many as it takes. All
+    launches together measure for ``budget_seconds``. ``marks`` are the updates after which the error is computed,
+    besides the last one. With ``blocks`` each entry has one round, a training in epochs, and is validated after each.
     """
 
     workload: Workload
     dataset: Dataset
     cpus: tuple[int, ...]
-    blocks: tuple[Block, ...]
     iterations: int
-    rounds: int
-    launches: int
-    launch_seconds: float = float("inf")
+    rounds: int | None
+    launches: int | None
+    budget_seconds: float = float("inf")
     seed: int = 0
     timeout_seconds: float = 300.0
-    continues: bool = False
-    curve_steps: tuple[int, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    marks: tuple[int, ...] = ()
 
-    def block(self, turn: int) -> Block:
-        """Return what an entry does in ``turn``."""
-        return self.blocks[turn] if self.continues else self.blocks[0]
+    def launch_seconds(self, entries: int) -> float:
+        """Return how long a launch of so many entries measures."""
+        share = self.budget_seconds / (self.launches or USUAL_LAUNCHES)
+        return share if self.rounds is not None else min(ENTRY_SECONDS * entries, share)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it is a training in epochs."""
+        return bool(self.blocks)
 
 
 class Role(StrEnum):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from impls.lanes import Case, Device
 from impls.registry import bounds
 from impls.registry import cases as all_cases
+from samenet import stats
 from samenet.comparison import RevisionComparison
 from samenet.context import Context, Data
 from samenet.environments import ROOT, find_interpreter
@@ -171,6 +172,7 @@ def head(
         seed=plan.seed,
         rounds=plan.rounds,
         launches=plan.launches,
+        confidence=stats.CONFIDENCE if plan.launches and not former else stats.SEQUENTIAL_CONFIDENCE,
         least_seconds=least_seconds(plan, {case.device for case in chosen}) if workload.bounded else {},
         epochs=protocol.passes(workload) if isinstance(protocol, Epochs) else None,
         target_error_percent=protocol.target_error_percent if isinstance(protocol, Epochs) else None,

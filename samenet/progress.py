@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from samenet.results import Results
 
 
 class Progress(Protocol):
@@ -14,14 +17,14 @@ class Progress(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int | None) -> None:
-        """A campaign of ``total`` pieces of work begins; None if their number is unknown."""
+    def start(self) -> None:
+        """A campaign begins."""
 
     def advance(self, text: str) -> None:
         """The next piece of work begins: ``text`` says which."""
 
-    def skip(self) -> None:
-        """One piece of work had been done before."""
+    def show(self, results: Results) -> None:
+        """A launch has ended, and these are the results so far."""
 
 
 class NullProgress:
@@ -38,12 +41,12 @@ class NullProgress:
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def start(self, total: int | None) -> None:
-        """Ignore how much there is."""
+    def start(self) -> None:
+        """Ignore that it begins."""
 
     def advance(self, text: str) -> None:
         """Keep the text."""
         self.texts.append(text)
 
-    def skip(self) -> None:
-        """Ignore what had been done before."""
+    def show(self, results: Results) -> None:
+        """Ignore the results so far."""

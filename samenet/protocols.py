@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -32,9 +31,9 @@ class Settings:
     CPUs and of threads for every case, by default one for each core. ``data`` is the folder with MNIST's four files,
     by default the user's cache or a download. ``python`` maps names of implementations to interpreters.
 
-    ``until_width`` ends a campaign once every case's 95 % interval is narrower than this share of its value.
-    ``against`` measures the cases of a git revision interleaved with the present ones, for ``budget_seconds`` in all;
-    ``tolerance`` is the share by which a case may become slower.
+    ``iterations`` are the updates of a round. Where ``rounds`` and ``launches`` are left open, launches follow until
+    every speedup is known to 1.5 %, or ``budget_seconds`` of measuring are spent. ``against`` measures the cases of a
+    git revision interleaved with the present ones; ``tolerance`` is the share by which a case may become slower.
 
     ``journal`` is the folder in which each round is kept as soon as it is measured, None for no journal; with
     ``resume`` a campaign continues the newest unfinished one there that has the same workload and machine.
@@ -47,10 +46,9 @@ class Settings:
     launches: int | None = None
     threads: int | None = None
     seed: int = 0
-    until_width: float | None = None
     against: str | None = None
     tolerance: float = 0.02
-    budget_seconds: float = 90.0
+    budget_seconds: float | None = None
     data: Path | None = None
     python: Mapping[str, Path] = field(default_factory=dict)
     timeout_seconds: float = 300.0
@@ -66,20 +64,20 @@ class Settings:
         for name in ("iterations", "rounds", "launches", "threads"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise SettingsError(f"{name} is {value}; it must be 1 or more")
-        for name in ("until_width", "tolerance", "budget_seconds", "timeout_seconds"):
+        for name in ("tolerance", "budget_seconds", "timeout_seconds"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise SettingsError(f"{name} is {value}; it must be a positive number")
-        if self.against and self.until_width is not None:
-            raise SettingsError("--against ends when its verdicts are clear; leave --until-width out")
+        if self.budget_seconds and not self.against and (self.rounds or self.launches):
+            raise SettingsError("--rounds and --launches say how much is measured; leave --budget out, or both of them")
 
 
 class Effort(NamedTuple):
-    """How much is measured where the settings leave it open."""
+    """How much is measured; None is what the budget leaves open."""
 
     iterations: int
-    rounds: int
-    launches: int
-    launch_seconds: float = math.inf
+    rounds: int | None
+    launches: int | None
+    budget_seconds: float = math.inf
 
 
 class Protocol(ABC):
@@ -125,7 +123,6 @@ def rounds_plan(
         workload=workload,
         dataset=dataset,
         cpus=cpus,
-        blocks=(Block(name="round", steps=effort.iterations),),
         **effort._asdict(),
         seed=settings.seed,
         timeout_seconds=settings.timeout_seconds,
@@ -138,34 +135,36 @@ class Iterations(Protocol):
     """The default: how long a round of updates takes; a comparison of revisions has many short rounds instead."""
 
     name: ClassVar[str] = "iterations"
-    default: ClassVar[Effort] = Effort(1000, 1, 5)
-    default_against: ClassVar[Effort] = Effort(5, sys.maxsize, 9)
+    default: ClassVar[Effort] = Effort(1000, None, None, 120.0)
+    default_against: ClassVar[Effort] = Effort(100, None, None, 90.0)
+    default_counted: ClassVar[Effort] = Effort(1000, 1, 5)
 
     @classmethod
     def effort(cls, settings: Settings) -> Effort:
-        """Return how much ``settings`` ask for; a comparison of revisions measures until its budget is spent."""
+        """Return how much ``settings`` ask for: what they count, or as much as it takes within a budget."""
         default = cls.default_against if settings.against else cls.default
-        launches = settings.launches or default.launches
+        if not settings.against and (settings.rounds or settings.launches):
+            default = cls.default_counted
         return Effort(
             settings.iterations or default.iterations,
             settings.rounds or default.rounds,
-            launches,
-            settings.budget_seconds / launches if settings.against else math.inf,
+            settings.launches or default.launches,
+            settings.budget_seconds or default.budget_seconds,
         )
 
     def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
         """Return the one plan; without a comparison it has an error curve."""
         workload, effort = self.workload(settings, dataset), self.effort(settings)
         plan = rounds_plan(workload, settings, dataset, cpus, effort)
-        return [plan if settings.against else replace(plan, curve_steps=curve_steps(plan))]
+        return [plan if settings.against else replace(plan, marks=marks(plan))]
 
 
-def curve_steps(plan: Plan) -> tuple[int, ...]:
-    """Return the updates between points of the error curve: whole passes, since a run begins with minibatch 0."""
+def marks(plan: Plan) -> tuple[int, ...]:
+    """Return the updates at the points of the error curve: whole passes, since a round begins with minibatch 0."""
     batches = len(plan.dataset.train.labels) // plan.workload.batch_size
     passes = int(CURVE_SHARE * plan.iterations) // batches
     stride = math.ceil(passes / CURVE_POINTS)
-    return (stride * batches,) * (passes // stride) if passes else ()
+    return tuple(batches * done for done in range(stride, passes + 1, stride)) if passes else ()
 
 
 @final
@@ -191,6 +190,8 @@ class Epochs(Protocol):
         """Return the one plan."""
         if settings.against:
             raise SettingsError("--against compares short rounds; leave test_epochs.py out")
+        if settings.budget_seconds:
+            raise SettingsError("a training takes as long as it takes; leave --budget out")
         workload = self.workload(settings, dataset)
         updates = self.passes(workload) * (len(dataset.train.labels) // workload.batch_size)
         ends = (*range(0, updates, self.block_steps), updates)
@@ -200,7 +201,7 @@ class Epochs(Protocol):
         )
         effort = Effort(updates, len(blocks), 1)
         plan = rounds_plan(workload, settings, dataset, cpus, effort)
-        return [replace(plan, blocks=blocks, continues=True)]
+        return [replace(plan, blocks=blocks)]
 
 
 @final
@@ -225,7 +226,11 @@ class Scaling(Protocol):
         """Return a plan for each size."""
         if settings.against:
             raise SettingsError("--against compares one workload; leave test_scaling.py out")
+        if settings.budget_seconds:
+            raise SettingsError("test_scaling.py measures --launches and --rounds of each size; leave --budget out")
         effort = Iterations.effort(settings)
+        if effort.launches is None:
+            effort = Iterations.default_counted._replace(iterations=effort.iterations)
         plans = []
         for size in self.sizes:
             workload = self.workload(settings, dataset, size)

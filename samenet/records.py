@@ -146,15 +146,17 @@ class GpuLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """One timed round of updates.
+    """One timed block of a round: some updates in a row, while no other case runs.
 
-    Rounds of two cases with the same launch and turn are neighbours in time: they make the pairs.
+    Blocks of two cases with the same launch and turn are neighbours in time: they make the pairs.
 
     Attributes:
         launch: the launch that it belongs to, from 0.
         turn: its place in the launch, from 0.
-        attempt: 0, or higher where a disturbed round was repeated.
-        order: its place among all rounds of the campaign as they were measured, from 0.
+        attempt: 0, or higher where a disturbed block was repeated.
+        order: its place among all blocks of the campaign as they were measured, from 0.
+        first: how many updates of its round came before, from 0.
+        steps: timed updates; None in files of samenet 0.1, where a block is a whole round.
         wall_seconds: s, by the worker's clock.
         cpu_seconds: CPU s of all threads of the worker.
         harness_seconds: s, by the harness's clock, which includes the messages to the worker.
@@ -164,7 +166,7 @@ class Round:
         throttled_seconds: CPU s for which the CPU quota of its cgroup, or of one above, stopped it.
         megahertz: MHz, the mean clock of the CPUs at the end.
         joules: J, the energy of the processor's packages (RAPL).
-        disturbance: why the round does not count; None if it does.
+        disturbance: why the block does not count; None if it does.
         gpu: what the case's GPU did; None for a case on the CPU.
     """
 
@@ -172,6 +174,8 @@ class Round:
     turn: int
     attempt: int = 0
     order: int
+    first: int = 0
+    steps: int | None = None
     wall_seconds: float
     cpu_seconds: float
     harness_seconds: float
@@ -191,7 +195,11 @@ class Round:
             ValueError: the wall time is not a positive number.
         """
         if not 0 < self.wall_seconds < float("inf"):
-            raise ValueError(f"a round of {self.wall_seconds:g} s is not a duration")
+            raise ValueError(f"a block of {self.wall_seconds:g} s is not a duration")
+
+    def round_seconds(self, iterations: int) -> float:
+        """Return how long a round of so many updates takes at this block's pace."""
+        return self.wall_seconds * iterations / self.steps if self.steps else self.wall_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -31,6 +32,8 @@ MOST_STEPS = 100
 class Exact:
     """Float64 arithmetic, as it is."""
 
+    dtype: type[np.floating[Any]] = np.float64
+
     def dot(self, a: Float64, b: Float64) -> Float64:
         """Return the matrix product."""
         return a @ b
@@ -39,6 +42,12 @@ class Exact:
         """Return ``a``, the result of ``roundings`` elementary roundings."""
         del roundings
         return a
+
+
+class Single(Exact):
+    """Float32 arithmetic, as it is."""
+
+    dtype = np.float32
 
 
 class Rounded(Exact):
@@ -117,23 +126,26 @@ def activate(
     return activity, slope, [np.minimum(z, 0) for _ in learned]
 
 
-def train(workload: Workload, split: Split, initial: Params, steps: int, arithmetic: Exact) -> tuple[Float64, Params]:
-    """Do ``steps`` updates and return the losses (steps,) and the weights.
+def train(
+    workload: Workload, split: Split, initial: Params, steps: int, arithmetic: Exact, *, begin: int = 0
+) -> tuple[Float64, Params]:
+    """Do ``steps`` updates from minibatch ``begin`` on, and return the losses (steps,) and the weights.
 
     Roundings per function: one for an addition or a product, four for tanh, exp and log, whose vector versions are
     good to four units in the last place (glibc's libmvec documents that bound).
     """
     dot, value = arithmetic.dot, arithmetic.value
-    params = [weights.astype(np.float64) for weights in initial]
+    kind = arithmetic.dtype
+    params = [weights.astype(kind) for weights in initial]
     size = workload.batch_size
     batches = len(split.labels) // size
-    ones = np.ones((1, size))
+    ones = np.ones((1, size), kind)
     losses = np.empty(steps)
     for step in range(steps):
         *first, w2, b2 = params
-        row = step % batches * size
-        inputs = split.images[row : row + size] / 256.0
-        target = np.eye(workload.classes)[split.labels[row : row + size]]
+        row = (begin + step) % batches * size
+        inputs = split.images[row : row + size] / kind(256)
+        target = np.eye(workload.classes, dtype=kind)[split.labels[row : row + size]]
 
         activity = inputs
         if first:
@@ -161,18 +173,20 @@ class Reference:
     """The float64 run of one workload, and the tolerance that its precision's own rounding sets.
 
     It runs one pass over the minibatches and ten more, so that a wrong order or a wrong wrap-around shows, but at most
-    ``MOST_STEPS``. The tolerance is ``SAFETY`` times the error of one more run with random rounding errors of the
+    ``most_steps``. The tolerance is ``SAFETY`` times the error of one more run with random rounding errors of the
     workload's precision: the tolerance follows from the workload alone and was never tuned to an implementation.
     """
 
-    def __init__(self, workload: Workload, split: Split, initial: Params) -> None:
+    def __init__(self, workload: Workload, split: Split, initial: Params, most_steps: int = MOST_STEPS) -> None:
         """Run the reference and its rounded replica."""
-        self.steps = min(len(split.labels) // workload.batch_size + 10, MOST_STEPS)
+        self.steps = min(len(split.labels) // workload.batch_size + 10, most_steps)
+        self._workload, self._split = workload, split
         self._initial, self._names = initial, tuple(workload.shapes)
         self._losses, self._params = train(workload, split, initial, self.steps, Exact())
         rounded = Rounded(UNIT_ROUNDOFF, workload.seed, PRODUCT_ROUNDOFF[workload.precision])
         replica = self._errors(*train(workload, split, initial, self.steps, rounded))
         self.tolerances = {name: SAFETY * error for name, error in replica.items()}
+        self._later = np.empty(0)  # the losses after these steps, once they are needed
 
     def _errors(self, losses: Float64 | Float32, params: Params) -> dict[str, float]:
         errors = {"loss": float(np.abs(losses - self._losses).max())}
@@ -187,6 +201,19 @@ class Reference:
         """Tell whether ``losses`` begin as the reference's do: a run of any length shows by it that it trains."""
         common = min(len(losses), self.steps)
         return bool(np.abs(losses[:common] - self._losses[:common]).max() <= self.tolerances["loss"])
+
+    def follows_round(self, losses: Float32) -> bool:
+        """Tell whether the losses of a whole round are those of a training in float32, by the harness's own code.
+
+        The tolerance grows as a random walk of rounding errors does.
+        """
+        if not self.follows(losses):
+            return False
+        more = len(losses) - self.steps
+        if more > 0 and len(self._later) != more:
+            self._later, _ = train(self._workload, self._split, self._params, more, Single(), begin=self.steps)
+        tolerance = self.tolerances["loss"] * math.sqrt(len(losses) / self.steps)
+        return more <= 0 or bool(np.abs(losses[self.steps :] - self._later).max() <= tolerance)
 
     def judge(self, losses: Float32, params: Params) -> Parity:
         """Compare an implementation's losses and weights after ``steps`` steps with the truth."""

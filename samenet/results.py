@@ -9,7 +9,7 @@ from typing import Any
 
 from samenet.context import Context, Machine
 from samenet.records import CurvePoint, Launch, Round, State
-from samenet.stats import Estimate  # noqa: TC001  # msgspec reads the annotations
+from samenet.stats import CONFIDENCE, Estimate
 
 # 1: until 0.1.0. Unknown numbers were 0, an unknown text "not told", a disturbance was a sentence.
 # 2: 0.2.0. The unknown is null, a disturbance has a cause, ``bound``, ``again`` and ``against.before`` hold whole
@@ -84,17 +84,18 @@ class CaseResult(Context):
         case: its id, such as ``torch-cpu``.
         implementation: the part before the device, such as ``torch``.
         device: ``cpu``, ``cuda`` for the first GPU, ``cuda:1`` for the second.
+        confidence: of its intervals; above 0.95 where the campaign ended as soon as they were narrow enough.
         state: whether it has a number.
         reason: why it has none; empty if it is valid.
-        seconds: s, the median round; None unless valid.
+        seconds: s, of a round; None unless valid.
         efficiency: the time of the bound over that of the case, 1 is the bound; None unless both are valid.
-        gflop_per_second: 10⁹ flop/s of the matrix products in the median round.
+        gflop_per_second: 10⁹ flop/s of the matrix products in such a round.
         least_seconds: s, of a round at this GPU's peak rates; None for a CPU.
         manifest: what a reader must know before comparing it with another.
         verdict: the outcome of ``--against``.
         training: of ``test_epochs.py`` only.
         launches: one for each worker that started.
-        rounds: one for each attempt, disturbed ones too.
+        rounds: one for each block and attempt, disturbed ones too.
         versions: of ``python``, ``numpy`` and the framework's packages.
         thread_pools: BLAS and OpenMP libraries in the process, as threadpoolctl describes them.
         peak_bytes: bytes, most host memory of a worker (VmHWM).
@@ -106,6 +107,7 @@ class CaseResult(Context):
     case: str
     implementation: str
     device: str
+    confidence: float = CONFIDENCE
     state: State
     reason: str = ""
     seconds: Estimate | None = None
@@ -136,19 +138,21 @@ class CaseResult(Context):
 
     @property
     def clean_rounds(self) -> list[Round]:
-        """The rounds that count: one of each turn, undisturbed."""
+        """The blocks that count: one of each turn, undisturbed."""
         return [each for each in self.rounds if not each.disturbance]
 
     @property
     def clean_seconds(self) -> dict[tuple[int, int], float]:
-        """The wall seconds of the rounds that count, keyed by (launch, turn)."""
-        return {(each.launch, each.turn): each.wall_seconds for each in self.clean_rounds}
+        """The seconds of a round at the pace of each block that counts, keyed by (launch, turn)."""
+        return {(each.launch, each.turn): each.round_seconds(self.iterations) for each in self.clean_rounds}
 
     @property
     def joules(self) -> float | None:
         """The median energy of a round: of the case's GPU, or else of the processor; None where it is unknown."""
-        energies = [each.gpu.joules if each.gpu else each.joules for each in self.clean_rounds]
-        known = [joules for joules in energies if joules]
+        energies = [
+            (each.gpu.joules if each.gpu else each.joules, each.steps or self.iterations) for each in self.clean_rounds
+        ]
+        known = [joules * self.iterations / steps for joules, steps in energies if joules]
         return median(known) if known and len(known) == len(energies) else None
 
     @property
@@ -170,8 +174,8 @@ class CampaignRecord:
     Attributes:
         id: names the campaign; the same in the run that ``--resume`` completes.
         iterations: updates in a round.
-        rounds: rounds of each case in a launch, as asked for.
-        launches: launches of each case, as asked for; ``--until-width`` may need fewer.
+        rounds: rounds of each case in a launch, as asked for; None where launches end by time.
+        launches: launches of each case, as asked for; None where there were as many as it took.
         seed: of the initial weights and of the order of rounds.
         interrupted: whether Ctrl-C ended it.
         unfinished: whether it was read from the journal of a campaign that has not ended.
@@ -182,8 +186,8 @@ class CampaignRecord:
 
     id: str = ""
     iterations: int = 0
-    rounds: int
-    launches: int
+    rounds: int | None = None
+    launches: int | None = None
     seed: int
     interrupted: bool = False
     unfinished: bool = False

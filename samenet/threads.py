@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-# A thread works if it ran, or waited for a CPU, for the first share of an equal part of the run, and ran for the second.
-# Where only the products are shared, the other threads have 20 to 50 % of an equal part; threads that only serve the
-# process run for less than 1 %, but may wait for long next to a busy neighbour.
+# A thread works if it ran, or waited for a CPU, for the first share of an equal part of the run, and ran for the
+# second. Where only the products are shared, the other threads have 20 to 50 % of an equal part; threads that only
+# serve the process run for less than 1 %, but may wait for long next to a busy neighbour.
 WORKING_SHARE, RUNNING_SHARE = 0.1, 0.02
 SEEN_SHARE = 0.8  # of the run's CPU time; if less is seen, threads have ended meanwhile, and nothing is known
 # Of a step's products, for each of which one more thread is expected. numpy-tuned uses the fewest threads of all lanes,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 ERROR_TOLERANCE = 0.1
 
 
-def confidence(cases: int) -> float:
-    """Return the confidence of each of ``cases`` intervals with which all of them hold at 95 % (Bonferroni)."""
-    return 1 - (1 - CONFIDENCE) / max(1, cases)
+def confidence(cases: int, all_hold: float = CONFIDENCE) -> float:
+    """Return the confidence of each of ``cases`` intervals with which all of them hold at ``all_hold`` (Bonferroni)."""
+    return 1 - (1 - all_hold) / max(1, cases)
 
 
 def judge(
@@ -45,7 +45,7 @@ def judge(
         reason = f"its validation error rose from {before:.2f} to {after:.2f} %"
         return Verdict(case, Outcome.UNVERIFIED, ratio, reason)
     if ratio is None or not ratio.has_interval:
-        return Verdict(case, Outcome.INCONCLUSIVE, ratio, "there are too few pairs of undisturbed rounds")
+        return Verdict(case, Outcome.INCONCLUSIVE, ratio, "there are too few pairs of undisturbed blocks")
     word = outcome(ratio, tolerance)
     straddles = f"its interval straddles the {100 * tolerance:g} % tolerance"
     return Verdict(case, word, ratio, straddles if word is Outcome.INCONCLUSIVE else "")

@@ -226,8 +226,24 @@ class Worker:
         Raises:
             WorkerError: the worker failed, or a loss is not finite or missing.
         """
+        self.reset(weights)
+        return self.advance(steps, first)
+
+    def reset(self, weights: Params | None = None) -> None:
+        """Load ``weights`` or else the initial ones, and collect garbage.
+
+        Raises:
+            WorkerError: the worker failed.
+        """
         # Defaults are not sent: a worker of an earlier revision may not know the argument.
         self._ask("reset", **({} if weights is None else {"weights": [pack(value) for value in weights]}))
+
+    def advance(self, steps: int, first: int) -> Run:
+        """Train ``steps`` updates from minibatch ``first`` on, continuing with the weights that are there.
+
+        Raises:
+            WorkerError: the worker failed, or a loss is not finite or missing.
+        """
         begin = time.perf_counter()
         reply = self._ask("run", steps=steps, **({"first": first} if first else {}))
         harness_seconds = time.perf_counter() - begin
@@ -235,8 +251,8 @@ class Worker:
         if losses.shape != (steps,):
             raise WorkerError(f"{self.case.id} returned {losses.shape} losses for {steps} steps")
         if not np.isfinite(losses).all():
-            first = int(np.flatnonzero(~np.isfinite(losses))[0])
-            raise WorkerError(f"{self.case.id}: the loss of step {first} is {losses[first]}; lower learning_rate")
+            at = int(np.flatnonzero(~np.isfinite(losses))[0])
+            raise WorkerError(f"{self.case.id}: the loss of step {first + at} is {losses[at]}; lower learning_rate")
         return Run(float(reply["wall_seconds"]), float(reply["cpu_seconds"]), harness_seconds, losses)
 
     def params(self) -> Params:

@@ -1,4 +1,4 @@
-"""The studies behind docs/evidence.md: ``same``, ``spread`` and ``against``; the page has their commands and figures.
+"""The studies behind docs/evidence.md: ``same``, ``spread``, ``blocks`` and ``against``; the page has their figures.
 
 python -m studies same --repeats 20
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from samenet import SamenetError
 from studies.against import against
+from studies.blocks import blocks
 from studies.options import BASELINE, PLAIN_LANES, Options
 from studies.planting import PLANTS
 from studies.repeats import same, spread
@@ -31,6 +32,7 @@ class Study(NamedTuple):
 STUDIES = {
     "same": Study(same, 50, 5, 4),
     "spread": Study(spread, 50, 5, 4),
+    "blocks": Study(blocks, 60, 10, 5),
     # Rounds of the plain side: more than the second's worth that pytest-benchmark measures by default. Launches of the
     # calibration: the ratios of two differ by 1 %.
     "against": Study(against, 5, 100, 16),
@@ -49,9 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0, help="of the first campaign; the next ones count up from it")
     parser.add_argument("--data", type=lambda text: Path(text).absolute(), help="default: $SAMENET_DATA")
+    parser.add_argument("--names", nargs="+", default=PLAIN_LANES, metavar="NAME", help="with against and blocks")
     only = parser.add_argument_group("against")
     only.add_argument("--percent", type=float, default=0.0, help="how much slower --case is made; default: not at all")
-    only.add_argument("--names", nargs="+", default=PLAIN_LANES, metavar="NAME", help="the implementations")
     only.add_argument("--budget", type=float, default=90.0, metavar="SECONDS", help="of pytest bench/")
     only.add_argument("--tolerance", type=float, default=2.0, metavar="PERCENT", help="of pytest bench/")
     return parser

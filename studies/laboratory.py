@@ -37,7 +37,7 @@ class Laboratory:
         """
         dataset = data.load(settings.data)
         (part,) = prepare((), settings, dataset)
-        self._plan, self._header = replace(part.plan, curve_steps=()), part.header
+        self._plan, self._header = replace(part.plan, marks=()), part.header
         self._reference = Reference(self._plan.workload, dataset.train, initial_params(self._plan.workload))
 
     def measure(self, entries: Sequence[Entry], seed: int) -> Mapping[str, CaseResult]:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import pytest
 
 from impls.lanes import Case, Device, Implementation
 from impls.workload import Workload, initial_params
+from samenet import measure
 from samenet.environments import ROOT, find_interpreter
+from samenet.live_round import LEAD_IN_STEPS
 from samenet.machine.counters import Watch
 from samenet.machine.cpus import choose_cpus
 from samenet.plan import Role
-from samenet.protocols import Iterations, Settings, curve_steps
+from samenet.protocols import Iterations, Settings, marks
 from samenet.records import State
 from samenet.reference import Exact, error_rate, train
+from samenet.stats import SEQUENTIAL_CONFIDENCE
 from samenet.workers import Worker
 from tests.support.campaigns import campaign, entries, plan
-from tests.support.command_line import Bench, records
+from tests.support.command_line import TRIES, Bench, records
 from tests.support.data import make_split
 
 if TYPE_CHECKING:
@@ -136,14 +140,14 @@ def test_the_members_of_a_group_start_together_after_the_first_launch() -> None:
 
 def test_the_error_along_the_way_is_recorded_once_a_case_and_untimed() -> None:
     """Whole passes, up to half of a round, and both ends; each point is the error of a training of that length."""
-    measured = replace(plan(launches=2), curve_steps=curve_steps(plan()))
+    measured = replace(plan(launches=2), marks=marks(plan()))
     twin = replace(entries("twin")[0], role=Role.TWIN, of="a")
     results = campaign(measured, [*entries("a"), twin]).run()
     result = results["a"]
     assert [point.updates for point in result.curve] == [0, 10, 20, 50]
     assert [point.updates for point in results["twin"].curve] == [0, 50]
     assert result.curve[-1].error_percent == result.error_rates["validation"]
-    assert len({(each.launch, each.turn) for each in result.rounds}) == 2
+    assert {each.launch for each in result.rounds} == {0, 1}
     split = measured.dataset.train
     for point in result.curve[1:3]:
         _, params = train(measured.workload, split, initial_params(measured.workload), point.updates, Exact())
@@ -164,8 +168,9 @@ def test_neighbours_make_a_case_contended() -> None:
     with burners(measured.cpus):
         result = campaign(measured, entries("a")).run()["a"]
     assert result.state is State.CONTENDED
-    assert "3 of 3 turns stayed disturbed; the last: other processes held its CPUs for" in result.reason
-    assert [each.attempt for each in result.rounds] == [0, 1, 2] * 3
+    assert "turns stayed disturbed; the last: other processes held its CPUs for" in result.reason
+    attempts = Counter(each.attempt for each in result.rounds if each.disturbance)
+    assert attempts[2] > 2 / 3 * len({each.turn for each in result.rounds})
 
 
 def test_one_thread_means_one_cpu(bench: Bench, tmp_path: Path) -> None:
@@ -191,18 +196,39 @@ def test_a_campaign_continues_with_the_entries_that_are_wanted() -> None:
     assert {label: len(result.launches) for label, result in results.items()} == {"a": 3, "b": 1}
 
 
-@pytest.mark.parametrize(("percent", "launches"), [("100000", 1), ("0.000001", 3)])
-def test_until_width_stops_early_or_at_the_limit(bench: Bench, tmp_path: Path, percent: str, launches: int) -> None:
-    """A width that every interval has is reached at once, one that none has never."""
-    wide = ("--launches", "3", "--rounds", "5", "--until-width", percent)
-    bench.quiet("-k", "numpy-cpu", *wide, "--benchmark-save=one")
-    (result,) = records(tmp_path).values()
-    assert len(result["launches"]) == launches
+def test_by_default_launches_follow_until_the_budget_is_spent(small_mnist: Path) -> None:
+    """Or until the speedups are clear, which takes some launches; the rounds continue from one to the next."""
+    settings = Settings(workload="hidden=20,batch_size=100", budget_seconds=3, data=small_mnist)
+    for _ in range(TRIES):
+        result = measure(["numpy-cpu"], settings)["numpy-cpu"]
+        if result.state is State.VALID:
+            break
+    else:
+        pytest.skip(result.reason)
+    assert 3 <= len(result.launches) <= 12
+    assert {each.launch for each in result.rounds} == {each.launch for each in result.launches}
+    assert result.confidence == SEQUENTIAL_CONFIDENCE
+    assert set(result.error_rates) == {"train", "validation", "test"}
+
+
+def test_a_round_continues_in_the_next_launch() -> None:
+    """Its blocks follow each other, each update is done once, and a round that is complete ends in the error rates."""
+    split = plan(iterations=4000, rounds=None, launches=2, budget_seconds=0.4)
+    result = campaign(split, entries("a")).run()["a"]
+    blocks = [(each.first, each.steps) for each in result.rounds]
+    assert {each.launch for each in result.rounds} == {0, 1}
+    for (first, steps), (following, _) in pairwise(blocks):
+        end = first + (steps or 0)
+        assert following == LEAD_IN_STEPS + (0 if end == 4000 else end)
+    assert len(result.losses) == 4000
+    _, params = train(split.workload, split.dataset.train, initial_params(split.workload), 4000, Exact())
+    error = error_rate(split.workload, params, split.dataset.validation)
+    assert result.error_rates["validation"] == pytest.approx(error, abs=0.5)
 
 
 def test_a_comparison_of_revisions_measures_many_short_rounds() -> None:
     """The settings decide how much is measured; the protocol knows what they leave open."""
-    assert Iterations.effort(Settings()) == (1000, 1, 5, float("inf"))
-    against = Iterations.effort(Settings(against="main", budget_seconds=45.0))
-    assert (against.iterations, against.launches, against.launch_seconds) == (5, 9, 5.0)
+    assert Iterations.effort(Settings()) == (1000, None, None, 120.0)
+    assert Iterations.effort(Settings(against="main", budget_seconds=45.0)) == (100, None, None, 45.0)
     assert Iterations.effort(Settings(iterations=7, rounds=3, launches=2)) == (7, 3, 2, float("inf"))
+    assert Iterations.effort(Settings(launches=2)) == (1000, 1, 2, float("inf"))

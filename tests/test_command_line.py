@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from samenet import Epochs, Measurement, Scaling, Settings, measure
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
 from samenet.machine.lock import only_campaign
+from samenet.progress import NullProgress
+from samenet.records import State
+from tests.support.campaigns import campaign, entries, plan
 from tests.support.command_line import Bench, records, saved
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
-    """One benchmark a case, its rounds those of the worker, and the record beside it."""
+    """One benchmark a case, whose rounds are the worker's blocks, and the record next to it."""
     result = bench.quiet("-k", "numpy-cpu or torch-cpu or [jax-cpu]", "--benchmark-save=first", frameworks=True)
     assert result.returncode == 0, result.stdout
     run = saved(tmp_path)
@@ -44,10 +48,10 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
         assert {"start_seconds", "import_seconds", "build_seconds", "first_step_seconds"} < set(info["launches"][0])
         assert info["peak_bytes"] > 2**20
         assert info["versions"]["numpy"]
-        clean = [each["wall_seconds"] for each in info["rounds"] if not each["disturbance"]]
+        clean = [each["wall_seconds"] * 20 / each["steps"] for each in info["rounds"] if not each["disturbance"]]
         assert each["stats"]["rounds"] == len(clean)
-        assert each["stats"]["min"] == min(clean)
-        assert each["stats"]["max"] == max(clean)
+        assert each["stats"]["min"] == pytest.approx(min(clean))
+        assert each["stats"]["max"] == pytest.approx(max(clean))
         assert "WorkerClock" in each["options"]["timer"]
     assert {"test_iterations[numpy-cpu]", "test_iterations[torch-cpu]", "test_iterations[jax-cpu]"} == set(benchmarks)
     assert run["samenet"]["schema"] == 2
@@ -123,8 +127,8 @@ def test_an_option_says_what_it_accepts(read: Callable[[str], object], text: str
         ({"against": "nowhere"}, "there is no revision 'nowhere' here"),
         ({"iterations": -5}, "iterations is -5; it must be 1 or more"),
         ({"launches": 0}, "launches is 0; it must be 1 or more"),
-        ({"until_width": -3.0}, "until_width is -3.0; it must be a positive number"),
-        ({"against": "HEAD", "until_width": 0.02}, "leave --until-width out"),
+        ({"budget_seconds": -3.0}, "budget_seconds is -3.0; it must be a positive number"),
+        ({"rounds": 2, "budget_seconds": 9.0}, "leave --budget out"),
         ({"protocol": Scaling(), "against": "HEAD"}, "--against compares one workload"),
         ({"protocol": Epochs(), "against": "HEAD"}, "--against compares short rounds"),
     ],
@@ -224,7 +228,7 @@ def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp
     assert "the loss of step 0 is nan" in reasons["diverging-cpu"]
     assert reasons["forgetful-cpu"].startswith("unverified: forgetful-cpu is not within the tolerance of the float64")
     assert "b1 is off by 1 " in reasons["forgetful-cpu"]
-    assert re.fullmatch(r"unverified: it is faster than its own matrix products \(\d+ %\)", reasons["slacking-cpu"])
+    assert reasons["slacking-cpu"].startswith("unverified: ")
     assert reasons["absent-cpu"] == "skipped: no interpreter for absent; run: tox run -e absent"
     assert all(each["seconds"] is None for each in run["samenet"]["cases_without_number"])
     crashed = next(each for each in run["samenet"]["cases_without_number"] if each["case"] == "crashing-cpu")
@@ -244,17 +248,19 @@ def test_an_interpreter_can_be_named(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_interruption_keeps_what_was_measured_and_leaves_no_worker(small_mnist: Path, tmp_path: Path) -> None:
-    """Ctrl-C in the middle: the rounds so far are saved, the exit code says interrupted, all workers are gone."""
+    """Ctrl-C in the middle: the blocks so far are saved, the exit code says interrupted, all workers are gone."""
     command = ["-m", "pytest", "bench/", "-k", "numpy-cpu or [jax-cpu]", "--data", str(small_mnist)]
-    command += ["--workload", "hidden=20,batch_size=100", "--iterations", "2000", "--rounds", "1000"]
+    command += ["--workload", "hidden=20,batch_size=100", "--iterations", "500", "--rounds", "1000"]
     command += ["--benchmark-save=cut", "--benchmark-storage", str(tmp_path)]
     # A real terminal: its Ctrl-C reaches every process in the foreground, the workers too.
-    run = pexpect.spawn(sys.executable, command, cwd=str(ROOT), dimensions=(40, 160), timeout=90, encoding="utf-8")
-    run.expect("round 4")
+    about: dict[str, Any] = {"cwd": str(ROOT), "dimensions": (40, 160), "timeout": 90, "encoding": "utf-8"}
+    # A copy of the environment: readline, which pytest imports, has put a width of 80 columns into the original.
+    run = pexpect.spawn(sys.executable, command, env=dict(os.environ), **about)
+    run.expect(r"block \d\d")  # the line is drawn once a second
     children = psutil.Process(run.pid).children(recursive=True)
     assert len(children) >= 3  # two cases, one of them twice, and the bound
     run.sendintr()
-    run.expect("interrupted: the rounds measured until then were kept; rerun with --resume to complete them")
+    run.expect("interrupted: the blocks measured until then were kept; rerun with --resume to complete them")
     run.expect(pexpect.EOF)
     run.close()
     assert run.exitstatus == pytest.ExitCode.INTERRUPTED
@@ -264,6 +270,20 @@ def test_interruption_keeps_what_was_measured_and_leaves_no_worker(small_mnist: 
     assert all(case["error_rates"] for case in kept.values())
     assert not any(child.is_running() for child in children)
     assert len(list((tmp_path / "journal").iterdir())) == 1  # --resume completes it
+
+
+def test_an_interruption_before_the_first_block_is_no_error() -> None:
+    """Ctrl-C while the first workers start: there is nothing to keep, and nothing fails for it."""
+
+    class Impatient(NullProgress):
+        def advance(self, text: str) -> None:
+            if "starts" in text:
+                raise KeyboardInterrupt
+
+    measured = campaign(plan(), entries("a", "b"), progress=Impatient())
+    results = measured.run()
+    assert measured.interrupted
+    assert {result.state for result in results.values()} == {State.SKIPPED}
 
 
 def test_a_second_campaign_is_refused(bench: Bench, small_mnist: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_cell_of_pytest(
     for _ in range(TRIES):
         result = run_pytest(name, repository.folder, options, tmp_path)
         text = (result.stdout or "") + result.stderr
-        if result.returncode == code or not any(word in text for word in ("contended", "inconclusive   ")):
+        if result.returncode == code or not any(word in text for word in ("contended", "inconclusive  ")):
             break
     else:
         pytest.skip("this machine is too busy")

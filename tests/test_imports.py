@@ -37,7 +37,7 @@ NEUTRAL += [name for name in FILES if name.startswith("impls.") and name.endswit
 STANDARD = set(sys.stdlib_module_names)
 REQUIRED = {
     "impls": {"numpy"},
-    "samenet": {"execnet", "msgspec", "numpy", "psutil", "threadpoolctl"},
+    "samenet": {"execnet", "msgspec", "numpy", "psutil", "scipy", "threadpoolctl"},
     "reports": {"jinja2", "matplotlib", "numpy", "pandas", "rich", "ruptures", "scipy"},
 }
 OPTIONAL = {"samenet": {"pooch", "pynvml", "scipy", "sklearn"}}  # in a function, or where their absence is handled
@@ -165,7 +165,7 @@ def test_help_needs_no_pictures() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    assert "--until-width" in done.stdout
+    assert "--iterations" in done.stdout
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -84,10 +84,10 @@ def test_kills_at_random_moments_lose_no_round_and_the_rest_is_measured(bench: B
     saved = records(tmp_path)["numpy-cpu"]
     orders = [each.round.order for each in before if each.label == "numpy-cpu"]
     assert [each["order"] for each in saved["rounds"]][: len(orders)] == orders
-    whole = [
-        launch for launch in {each["launch"] for each in saved["rounds"]} if turns(saved, launch) == set(range(30))
-    ]
-    assert len(whole) == 2
+    launches = {each["launch"] for each in saved["rounds"]}
+    most = max(len(turns(saved, launch)) for launch in launches)
+    assert most >= 30
+    assert sum(turns(saved, launch) == set(range(most)) for launch in launches) == 2
     assert not list((tmp_path / "journal").iterdir())
 
 
@@ -165,7 +165,7 @@ def test_what_another_selection_has_measured_stays(tmp_path: Path) -> None:
 def test_a_training_without_its_weights_starts_again(tmp_path: Path) -> None:
     """It never continues from other weights: a missing or damaged file costs the blocks, not the result."""
     blocks = tuple(Block(name="block", steps=20, first=first) for first in (0, 20, 40))
-    training = plan(iterations=60, blocks=blocks, rounds=3, continues=True)
+    training = plan(iterations=60, blocks=blocks, rounds=3)
     about = replace(header(training), epochs=6, target_error_percent=1.0)
 
     def train(journal: Journal, rounds: int) -> CaseResult:
@@ -193,8 +193,10 @@ def test_a_run_that_cannot_be_saved_is_kept_in_its_journal(bench: Bench, tmp_pat
     """
     options = ("-k", "numpy-cpu", "--launches", "1", "--rounds", "1", "--benchmark-save=one")
     limited = ["bash", "-c", 'ulimit -f 16 && exec "$@"', "bash", *bench.command(*options)]
+    environment = bench.environment(PYTHONDONTWRITEBYTECODE="1")
+    environment.pop("TMPDIR", None)  # a folder that is named has to have room for a file
     result = subprocess.run(
-        limited, cwd=ROOT, env=bench.environment(), capture_output=True, text=True, timeout=240, check=False
+        limited, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     (path,) = (tmp_path / "journal").iterdir()
     assert result.returncode == pytest.ExitCode.USAGE_ERROR, result.stdout
@@ -203,7 +205,8 @@ def test_a_run_that_cannot_be_saved_is_kept_in_its_journal(bench: Bench, tmp_pat
     before = [each.round.wall_seconds for each in rounds(path) if each.label == "numpy-cpu"]
     for broken in tmp_path.rglob("*.json"):
         broken.unlink()
-    bench(*options, "--resume")
+    again = bench(*options, "--resume")
+    assert again.returncode == 0, again.stdout
     assert [each["wall_seconds"] for each in records(tmp_path)["numpy-cpu"]["rounds"]] == before
 
 

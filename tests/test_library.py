@@ -138,7 +138,7 @@ def test_a_saved_run_is_read_into_the_types_that_were_measured(bench: Bench, tmp
     run = read_run(path)
     result = run.results["numpy-cpu"]
     assert result.workload.hidden == 20
-    assert {(each.launch, each.turn) for each in result.rounds} == {(0, 0), (0, 1)}
+    assert {(each.launch, each.turn) for each in result.rounds} >= {(0, 0), (0, 1)}
     assert run.results.bound
     assert run.results.bound.versions["numpy"]
     assert run.results.again

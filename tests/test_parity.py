@@ -181,3 +181,15 @@ def test_the_bound_does_all_five_products(bound: Implementation, tmp_path: Path)
     scale = (np.abs(x).T @ (np.abs(logits) @ np.abs(w2.T))).max()
     np.testing.assert_allclose(d_w1, x.T @ (logits @ w2.T), atol=scale * 900 * 2.0**-24)
     np.testing.assert_allclose(d_w2, hidden.T @ logits, atol=np.abs(hidden.T @ logits).max() * 900 * 2.0**-24)
+
+
+def test_updates_that_are_left_out_after_the_first_hundred_are_noticed() -> None:
+    """A round that trains to its end passes; one that repeats its losses from then on does not."""
+    workload = Workload(hidden=50, batch_size=100)
+    split, initial = make_split(1000), initial_params(workload)
+    truth = Reference(workload, split, initial)
+    losses = train(workload, split, initial, 300, Exact())[0].astype(np.float32)
+    assert truth.follows_round(losses)
+    idle = np.concatenate([losses[:100], np.resize(losses[90:100], 200)])
+    assert truth.follows(idle)
+    assert not truth.follows_round(idle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,17 +15,17 @@ import pytest
 import reports
 from reports import verdicts
 from reports.assemble import assemble
-from reports.cases import choose_baseline
 from reports.document import Role, Table
 from reports.files import write
 from reports.numbers import figure, mebibytes, moment, single
 from reports.sentences import noise_sentence
 from reports.tables import break_even, comparison, phases
-from reports.terminal import as_rich, as_text
+from reports.terminal import as_lines, fit, open_console
 from samenet.context import Machine
 from samenet.environments import ROOT
 from samenet.records import Launch, State
 from samenet.results import CampaignRecord, NoiseFloor, Outcome, Results, Verdict
+from samenet.speedups import choose_baseline
 from samenet.stats import Estimate
 from samenet.storage import read_storage
 from tests.support.saved_runs import case_result, failed, record, run, save
@@ -84,7 +85,7 @@ def test_a_campaign_that_did_not_end_is_marked(tmp_path: Path, campaign: str, wo
     """In the first sentence of the report, in the history and in the table of groups."""
     report = assembled(tmp_path, run(record()), run(record("numpy", 2.1), hours=1, campaign={campaign: True}))
     (section,) = report.sections
-    so_far = f"5 rounds {word}".strip()
+    so_far = f"5 blocks {word}".strip()
     assert report.verdict.startswith(f"{campaign.capitalize()} campaign: 5 of 5 launches, {so_far}. numpy-cpu is")
     assert report.groups.rows[0].cells["newest"] == f"2026-01-01 01:00 UTC, {campaign}"
     (runs,) = (table for table in section.tables if table.name == "history")
@@ -200,8 +201,8 @@ def test_a_table_says_once_which_rows_are_pinned_and_marked() -> None:
     table = comparison([case_result(), lost], "numpy-cpu")
     assert table.role is Role.MAIN
     assert [(row.pinned, row.marked) for row in table.rows] == [(True, False)] * 2 + [(False, False), (False, True)]
-    assert [str(row.style) for row in as_rich(table).rows] == ["dim", "dim", "", "red"]
-    assert "versions" not in as_text(table, drop=["versions"])
+    (part,) = fit(table, 200)
+    assert [str(row.style) for row in part.rich.rows] == ["dim", "dim", "", "red"]
 
 
 def test_dates_are_in_one_zone_which_is_named() -> None:
@@ -217,8 +218,8 @@ def test_one_round_has_no_interval_and_breaks_nothing(tmp_path: Path) -> None:
     for case in numpy, torch:
         case["rounds"] = case["rounds"][:1]
     report = assembled(tmp_path, run(numpy, torch))
-    assert "2.00 (no interval)" in as_text(report.sections[0].main)
-    assert "torch-cpu and numpy-cpu have too few pairs of valid rounds for a comparison on this CPU;" in report.verdict
+    assert "2.00 (no interval)" in "\n".join(as_lines(report.sections[0].main, open_console(io.StringIO()), "The page"))
+    assert "torch-cpu and numpy-cpu have too few pairs of valid blocks for a comparison on this CPU;" in report.verdict
     assert noise_sentence(NoiseFloor(case="numpy-cpu")).startswith("Noise floor: unknown; numpy-cpu and its twin")
 
 

@@ -89,6 +89,24 @@ def test_the_page_is_accessible(browser: webdriver.Chrome, mode: str) -> None:
     assert root["wide"] <= root["shown"]
 
 
+@pytest.mark.parametrize("media", ["screen", "print"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_interval_is_on_one_line_with_its_figure(browser: webdriver.Chrome, mode: str, media: str) -> None:
+    """On a narrow screen and on paper too."""
+    show(browser, mode)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media})
+    lines: list[int] = browser.execute_script(
+        """const figures = [...document.querySelectorAll('td.figure')];
+        return figures.filter(cell => / to .*\\)/.test(cell.textContent)).map(cell => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return new Set([...range.getClientRects()].map(line => line.top)).size;
+        })"""
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert set(lines) == {1}
+
+
 def column(browser: webdriver.Chrome, number: int, body: str = "tbody:not(.pinned)") -> list[str]:
     """Return the texts of one column of the first comparison."""
     return [each.text for each in browser.find_elements(By.CSS_SELECTOR, f"#sorted {body} tr > :nth-child({number})")]

@@ -39,22 +39,22 @@ class _Sound(Trainer):
 
 
 class Crashing(_Sound):
-    """Is killed, as the kernel does where memory runs out, in the middle of its third timed round."""
+    """Is killed, as the kernel does where memory runs out, in the middle of its third timed block."""
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Train, or die."""
-        if self._runs == 4:  # the first step, the parity run and two rounds came before
+        if self._runs == 8:  # the first step, two runs to be checked, two blocks and a lead-in came before
             super().run(steps // 2, first)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().run(steps, first)
 
 
 class Hanging(_Sound):
-    """Never returns from its first timed round."""
+    """Never returns from its first timed block."""
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Train, or hang."""
-        while self._runs == 2:
+        while self._runs == 4:
             time.sleep(1)
         return super().run(steps, first)
 

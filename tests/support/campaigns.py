@@ -15,7 +15,7 @@ from samenet.environments import ROOT, find_interpreter
 from samenet.events import Entered, Header, Joined, Learned, Observations, Timed
 from samenet.journal import Journal
 from samenet.machine.cpus import choose_cpus
-from samenet.plan import Block, Entry, Plan, Role
+from samenet.plan import Entry, Plan, Role
 from samenet.progress import NullProgress
 from samenet.records import Disturbance, Launch, Parity, Round
 from samenet.saved import Commit
@@ -35,7 +35,6 @@ def plan(*, iterations: int = 50, **changes: Any) -> Plan:
         workload=WORKLOAD,
         dataset=Dataset("random", "a generator", make_split(1000), make_split(200), make_split(200)),
         cpus=choose_cpus(1),
-        blocks=(Block(name="round", steps=iterations),),
         iterations=iterations,
         rounds=1,
         launches=1,
@@ -84,12 +83,17 @@ def timed(
     seconds: float, launch: int = 0, turn: int = 0, *, disturbance: Disturbance | None = None, **more: Any
 ) -> Timed:
     """Return a round of numpy that took so long on one CPU."""
-    about = {"attempt": 0, "order": turn, "cpu_seconds": seconds} | more
-    steps, error = about.pop("steps", 50), about.pop("error_percent", None)
+    about: dict[str, Any] = {"attempt": 0, "order": turn, "cpu_seconds": seconds, "steps": 50} | more
+    error = about.pop("error_percent", None)
     made = Round(
-        launch=launch, turn=turn, wall_seconds=seconds, harness_seconds=seconds, disturbance=disturbance, **about
+        launch=launch,
+        turn=turn,
+        wall_seconds=seconds,
+        harness_seconds=seconds,
+        disturbance=disturbance,
+        **about,
     )
-    return Timed(label="numpy-cpu", round=made, steps=steps, peak_bytes=2**20, error_percent=error)
+    return Timed(label="numpy-cpu", round=made, peak_bytes=2**20, error_percent=error)
 
 
 def observed(*rounds: Timed, role: Role = Role.CASE, learned: bool = True) -> Observations:

@@ -1,0 +1,236 @@
+"""The workers of one launch, a process for each entry: started, checked, and run one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from samenet.errors import WorkerError
+from samenet.events import Entered, Joined, Lost, Withdrawn
+from samenet.live_round import LiveRound, spans
+from samenet.order import shuffled
+from samenet.plan import Role
+from samenet.records import Launch, State
+from samenet.rounds import trial, watched_run
+from samenet.threads import shortage
+from samenet.workers import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from impls.workload import Params
+    from samenet.events import Observations
+    from samenet.journal import Journal
+    from samenet.plan import Entry, Plan
+    from samenet.progress import Progress
+    from samenet.reference import Reference
+
+BLOCK_SECONDS, GPU_BLOCK_SECONDS = 0.05, 0.1
+WATCH_STEPS = 20  # of the run in which a worker's threads are looked at
+WATCHES = 2  # how often a worker's threads are looked at before they are said to lack something
+MOST_STARTS = 8  # workers that start at the same time
+BOUND_TRIALS = 3  # of each bound, of which the shortest counts
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what a worker compiles.
+
+    Raises:
+        WorkerError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WorkerError(f"cannot make {folder}: {error.strerror}; set TMPDIR to a folder with free space") from None
+
+
+@dataclass(kw_only=True)
+class LiveWorkers:
+    """The workers of one launch; a context manager that kills them.
+
+    ``cold``: it is the first of this process, and ``folder``, which takes what workers compile, is empty. ``initial``
+    are the weights that every round starts from, ``parity_reference`` is what workers are compared with as they start;
+    ``rounds`` are those of each entry, which later launches continue.
+    """
+
+    number: int
+    entries: Sequence[Entry]
+    plan: Plan
+    journal: Journal
+    progress: Progress
+    parity_reference: Reference
+    initial: Params
+    folder: Path
+    cold: bool
+    rounds: dict[str, LiveRound] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _closing: bool = False
+    alive: dict[str, Worker] = field(default_factory=dict)
+    trained: dict[str, Params] = field(default_factory=dict)  # the weights of a training in epochs
+
+    def __enter__(self) -> Self:
+        """Return the workers."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill all workers; one that is still starting has not failed."""
+        self._closing = True
+        self._stack.close()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether workers start one by one, and so have phases: in the first launch, and once more with its caches."""
+        return self.cold or (self.number == 1 and not any(entry.group for entry in self.entries))
+
+    @contextmanager
+    def guarded(self, entry: Entry) -> Iterator[None]:
+        """Work on ``entry``: a failure costs it its number and its worker, and no other entry anything."""
+        try:
+            yield
+        except WorkerError as error:
+            if not self._closing:
+                self.lose(entry, State.FAILED, str(error))
+            if entry.label in self.alive:
+                self.alive[entry.label].kill()
+
+    @contextmanager
+    def running(self, entry: Entry) -> Iterator[Worker]:
+        """Let the worker of ``entry`` run, while all others are stopped."""
+        worker = self.alive[entry.label]
+        worker.resume()
+        yield worker
+        worker.pause()
+
+    def lose(self, entry: Entry, state: State, reason: str) -> None:
+        """Take its number from an entry."""
+        self.journal.write(Lost(label=entry.label, state=state, reason=reason))
+
+    def seen(self, entry: Entry) -> Observations:
+        """Return what was observed of an entry so far."""
+        return self.journal.log.entries[entry.label]
+
+    def is_live(self, entry: Entry) -> bool:
+        """Return whether an entry takes part and has not lost its number."""
+        return self.journal.log.is_live(entry.label)
+
+    def start(self) -> None:
+        """Start the workers, check their work, and choose the bound."""
+        # The pool lives as long as the workers, which die with its threads.
+        pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))
+        start = partial(self._start, alone=self.is_alone)
+        order = shuffled(self.entries, self.plan.seed, self.number)
+        if self.is_alone:
+            list(map(start, order))
+        else:  # the slowest begins, so that the others start next to it
+            list(pool.map(start, sorted(order, key=self._former_start_seconds, reverse=True)))
+        self._choose_bound()
+
+    def _former_start_seconds(self, entry: Entry) -> float:
+        return sum(next((each.phases for each in reversed(self.seen(entry).launches) if each.phases), ()))
+
+    def _start(self, entry: Entry, *, alone: bool) -> None:
+        """Start a worker for ``entry`` and check its work."""
+        self.progress.advance(f"launch {self.number + 1}: {entry.label} starts")
+        plan = self.plan
+        cache = self.folder / hashlib.sha256(entry.cluster.encode()).hexdigest()[:12]  # two revisions compile alike
+        with self.guarded(entry):
+            make_folder(cache)
+            worker = self.alive[entry.label] = self._stack.enter_context(
+                Worker(
+                    entry.case,
+                    entry.python,
+                    entry.root,
+                    cpus=plan.cpus,
+                    folder=cache,
+                    timeout_seconds=plan.timeout_seconds,
+                )
+            )
+            launch = Launch(
+                launch=self.number,
+                start_seconds=worker.start_seconds,
+                import_seconds=worker.load_framework(),
+                build_seconds=worker.build(plan.workload, plan.dataset.train, self.initial),
+                first_step_seconds=worker.run(1).wall_seconds,
+                transfer_seconds=worker.transfer_seconds,
+            )
+            # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
+            comparable = alone and not (self.cold and self.seen(entry).launches)
+            self._join(entry, worker, launch if comparable else Launch(launch=self.number))
+            worker.pause()
+
+    def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
+        """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
+        plan, claims = self.plan, entry.case.implementation.shares_work
+        losses, weights = worker.run(self.parity_reference.steps).losses, worker.params()
+        versions, pools = worker.versions(), tuple(worker.thread_pools())
+        for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
+            run, seen = watched_run(worker, WATCH_STEPS)
+            short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
+            if not short:
+                break
+        launch = replace(
+            launch,
+            parity=None if entry.role is Role.BOUND else self.parity_reference.judge(losses, weights),
+            threads_working=seen.working if seen else None,
+            threads_cpus=seen.cpus if seen else (),
+            flushes_denormals=worker.flushes_denormals,
+        )
+        self._divide(entry, run.wall_seconds / WATCH_STEPS)
+        self._restart_without_weights(entry)
+        if self.seen(entry).launches and self.seen(entry).versions != versions:  # of a resumed campaign
+            self.journal.write(Withdrawn(label=entry.label))
+            self.journal.write(Entered.of_entry(entry, self.plan))
+        self.journal.write(Joined(label=entry.label, launch=launch, versions=versions, thread_pools=pools))
+        if launch.parity and not launch.parity.verified:
+            self.lose(entry, State.UNVERIFIED, f"{entry.label} {launch.parity.sentence}")
+        elif short:
+            self.lose(entry, State.UNDERSUBSCRIBED, short)
+
+    def _divide(self, entry: Entry, step_seconds: float) -> None:
+        """Divide an entry's round into blocks; what is compared with a case has blocks of the same length as it."""
+        if self.plan.continues or entry.label in self.rounds:
+            return
+        pair = [each.label for each in self.entries if (each.of or each.label) == (entry.of or entry.label)]
+        made = next((self.rounds[label].spans for label in pair if label in self.rounds), None)
+        seconds = GPU_BLOCK_SECONDS if entry.case.device.is_gpu else BLOCK_SECONDS
+        steps = max(1, round(seconds / step_seconds))
+        made = made or spans(self.plan.iterations, steps, self.plan.marks)
+        marks = self.plan.marks if entry.role is Role.CASE else ()
+        self.rounds[entry.label] = LiveRound(spans=made, marks=marks)
+
+    def _choose_bound(self) -> None:
+        """Let the bounds run in turn, and keep the one with the shortest run."""
+        bounds = [entry for entry in self.entries if entry.role is Role.BOUND]
+        if len(bounds) < 2:
+            return
+        seconds: dict[str, float] = {}
+        for entry in bounds * BOUND_TRIALS:
+            if self.is_live(entry):
+                with self.guarded(entry):
+                    run = trial(self.alive[entry.label], self.plan)
+                    seconds[entry.label] = min(run, seconds.get(entry.label, run))
+        best = min(seconds, key=lambda label: seconds[label], default=None)
+        for entry in bounds:
+            if entry.label != best:
+                self.journal.write(Withdrawn(label=entry.label))
+                if entry.label in self.alive:
+                    self.alive[entry.label].kill()
+
+    def weights(self, entry: Entry) -> Params | None:
+        """Return the weights that a training in epochs continues with, or None at its beginning."""
+        done = self.seen(entry).done_steps
+        if entry.label in self.trained:
+            return self.trained[entry.label]
+        return self.journal.load_weights(entry.label, done) if done else None
+
+    def _restart_without_weights(self, entry: Entry) -> None:
+        """Start a training again whose weights are gone: it cannot continue."""
+        seen = self.seen(entry)
+        if self.plan.continues and seen.done_steps and self.weights(entry) is None:
+            self.journal.write(Withdrawn(label=entry.label))
+            self.journal.write(Entered.of_entry(entry, self.plan))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from samenet import stats
 from samenet.context import Context
 from samenet.plan import Role
-from samenet.records import CurvePoint, State
+from samenet.records import CurvePoint, State, clean_rounds, clean_seconds
 from samenet.results import CaseResult, Training
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
     bound did: it loses its number, whatever the reason is.
     """
     context = header.context
-    clean = clean_seconds(seen, context.iterations)
+    clean = clean_seconds((timed.round for timed in seen.timed), context.iterations)
     curve = training_curve(seen) if header.epochs else _curve(seen, context.iterations)
     least = None if header.epochs else header.least_seconds.get(seen.entry.device)
     comparable = bound if bound and bound.device == seen.entry.device and not header.epochs else None
@@ -123,17 +123,6 @@ def _oversubscribed(rounds: Sequence[Round], header: Header) -> tuple[State, str
         return None
     used = cpu / wall
     return State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs where {threads} were given"
-
-
-def clean_rounds(rounds: Sequence[Round]) -> list[Round]:
-    """Return the rounds that count: one of each turn, undisturbed."""
-    return [each for each in rounds if not each.disturbance]
-
-
-def clean_seconds(seen: Observations, iterations: int) -> dict[tuple[int, int], float]:
-    """Return the seconds of a round at the pace of each block that counts, keyed by (launch, turn)."""
-    rounds = [timed.round for timed in seen.timed]
-    return {(each.launch, each.turn): each.round_seconds(iterations) for each in clean_rounds(rounds)}
 
 
 def _efficiency(

@@ -80,8 +80,7 @@ class Campaign:
         self.progress.advance("the float64 reference")
         initial = initial_params(self.plan.workload)
         reference = self.reference or Reference(self.plan.workload, self.plan.dataset.train, initial)
-        short = Reference(self.plan.workload, self.plan.dataset.train, initial, LATER_STEPS)
-        cold, rounds = True, dict[str, LiveRound]()
+        cold, rounds, parity_reference = True, dict[str, LiveRound](), reference
         with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
             while entries:
                 number, begin = self.journal.log.next_launch, time.perf_counter()
@@ -91,7 +90,7 @@ class Campaign:
                     plan=self.plan,
                     journal=self.journal,
                     progress=self.progress,
-                    parity_reference=reference if cold else short,
+                    parity_reference=parity_reference,
                     initial=initial,
                     folder=Path(folder),
                     cold=cold,
@@ -114,6 +113,8 @@ class Campaign:
                 if self.show:
                     self.show(self)
                 entries = [entry for entry in pending if self.journal.log.is_live(entry.label)]
+                if entries and parity_reference is reference:
+                    parity_reference = Reference(self.plan.workload, self.plan.dataset.train, initial, LATER_STEPS)
 
     def _enter_all(self) -> None:
         """Enter what the journal does not have yet; a resumed campaign has its bound, and retries what failed."""

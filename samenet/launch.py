@@ -114,7 +114,7 @@ class LiveLaunch:
     def _record(self, entry: Entry, span: Span, timed: Round, losses: Float32, *, is_last: bool) -> None:
         """Write a block into the journal; of a training in epochs, its validation error and its weights too."""
         worker, label, error = self.workers.alive[entry.label], entry.label, None
-        updates, validated = span.first + span.steps, self.plan.continues and is_last and self.workers.is_live(entry)
+        updates, validated = span.end, self.plan.continues and is_last and self.workers.is_live(entry)
         if validated:
             params = worker.params()
             error = error_rate(self.plan.workload, params, self.plan.dataset.validation)
@@ -154,7 +154,7 @@ class LiveLaunch:
             worker.reset(live.weights)
             while live.final is None:
                 span = live.next
-                losses = worker.advance(span.lead_in + span.steps, span.first).losses
+                losses = worker.advance(span.end - span.first, span.first).losses
                 live.add(losses, worker.params() if live.wants_weights else None)
         return live.final
 
@@ -166,7 +166,6 @@ class LiveLaunch:
             return
         snapshots = {} if self.plan.continues else self.workers.rounds[entry.label].snapshots
         points = {0: self.workers.initial, **snapshots} if self.plan.marks else {}
-        digest = hashlib.sha256(b"".join(value.tobytes() for value in params)).hexdigest()
         learned = Learned(
             label=entry.label,
             error_rates=error_rates(workload, params, dataset),
@@ -175,6 +174,11 @@ class LiveLaunch:
                 CurvePoint(updates=updates, error_percent=error_rate(workload, weights, dataset.validation))
                 for updates, weights in points.items()
             ),
-            weights_sha256=digest if self.plan.continues else None,
+            weights_sha256=digest(params) if self.plan.continues else None,
         )
         self.workers.journal.write(learned)
+
+
+def digest(params: Params) -> str:
+    """Return a checksum of the bytes of all weights."""
+    return hashlib.sha256(b"".join(value.tobytes() for value in params)).hexdigest()

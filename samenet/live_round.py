@@ -24,6 +24,11 @@ class Span(NamedTuple):
     lead_in: int
     steps: int
 
+    @property
+    def end(self) -> int:
+        """The updates of its round that are done after it."""
+        return self.first + self.lead_in + self.steps
+
 
 def spans(iterations: int, block_steps: int, marks: Sequence[int] = ()) -> list[Span]:
     """Divide a round into blocks of about ``block_steps`` timed updates, with an end at each of ``marks``."""
@@ -71,8 +76,7 @@ class LiveRound:
     @property
     def wants_weights(self) -> bool:
         """Whether the weights after the next block are needed, for the error along the way or at the end."""
-        span = self.next
-        return self.final is None and (span.first + span.lead_in + span.steps in self.marks or self.is_last)
+        return self.final is None and (self.next.end in self.marks or self.is_last)
 
     @property
     def is_last(self) -> bool:
@@ -81,12 +85,11 @@ class LiveRound:
 
     def add(self, losses: Float32, weights: Params | None) -> None:
         """Note the ``losses`` of the next block, lead-in included, and the weights after it if they were wanted."""
-        span = self.next
         self._losses.append(losses)
         if weights is not None and self.is_last:
             self.final = self.losses, weights
         elif weights is not None:
-            self.snapshots[span.first + span.lead_in + span.steps] = weights
+            self.snapshots[self.next.end] = weights
         self._block += 1
         if self._block == len(self.spans):
             self._block, self._losses, self.weights = 0, [], None

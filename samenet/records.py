@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class State(StrEnum):
@@ -200,6 +204,16 @@ class Round:
     def round_seconds(self, iterations: int) -> float:
         """Return how long a round of so many updates takes at this block's pace."""
         return self.wall_seconds * iterations / self.steps if self.steps else self.wall_seconds
+
+
+def clean_rounds(rounds: Iterable[Round]) -> list[Round]:
+    """Return the blocks that count: one of each turn, undisturbed."""
+    return [each for each in rounds if not each.disturbance]
+
+
+def clean_seconds(rounds: Iterable[Round], iterations: int) -> dict[tuple[int, int], float]:
+    """Return the seconds of a round at the pace of each block that counts, keyed by (launch, turn)."""
+    return {(each.launch, each.turn): each.round_seconds(iterations) for each in clean_rounds(rounds)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from samenet.context import Context, Machine
-from samenet.records import CurvePoint, Launch, Round, State
+from samenet.records import CurvePoint, Launch, Round, State, clean_rounds, clean_seconds
 from samenet.stats import CONFIDENCE, Estimate
 
 # 1: until 0.1.0. Unknown numbers were 0, an unknown text "not told", a disturbance was a sentence.
@@ -139,12 +139,12 @@ class CaseResult(Context):
     @property
     def clean_rounds(self) -> list[Round]:
         """The blocks that count: one of each turn, undisturbed."""
-        return [each for each in self.rounds if not each.disturbance]
+        return clean_rounds(self.rounds)
 
     @property
     def clean_seconds(self) -> dict[tuple[int, int], float]:
         """The seconds of a round at the pace of each block that counts, keyed by (launch, turn)."""
-        return {(each.launch, each.turn): each.round_seconds(self.iterations) for each in self.clean_rounds}
+        return clean_seconds(self.rounds, self.iterations)
 
     @property
     def joules(self) -> float | None:

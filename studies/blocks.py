@@ -21,7 +21,7 @@ from studies.laboratory import enter
 
 if TYPE_CHECKING:
     from samenet.live_round import Span
-    from samenet.plan import Entry
+    from samenet.plan import Entry, Plan
     from studies.options import Options
 
 Seconds = dict[tuple[int, int], float]
@@ -29,13 +29,14 @@ Seconds = dict[tuple[int, int], float]
 
 def blocks(options: Options) -> None:
     """Measure each implementation in whole rounds and in blocks, by turns: what is their ratio?"""
-    entries = [enter(name) for name in options.names]
+    entries, settings = [enter(name) for name in options.names], options.settings
+    (plan,) = settings.protocol.plans(settings, data.load(settings.data), choose_cpus(settings.threads))
     whole: dict[str, Seconds] = {entry.label: {} for entry in entries}
     parts: dict[str, Seconds] = {entry.label: {} for entry in entries}
     with only_campaign():
         for launch in range(options.launches):
             with TemporaryDirectory(prefix="samenet-study-") as folder, ExitStack() as stack:
-                workers = {entry.label: stack.enter_context(start(entry, options, Path(folder))) for entry in entries}
+                workers = {entry.label: stack.enter_context(start(entry, plan, Path(folder))) for entry in entries}
                 divided = {label: divide(worker, options.iterations) for label, worker in workers.items()}
                 for turn in range(options.rounds):
                     for label, worker in workers.items():
@@ -51,14 +52,12 @@ def blocks(options: Options) -> None:
         print(f"{label}: a step in blocks takes {times} times as long as in a whole round")
 
 
-def start(entry: Entry, options: Options, folder: Path) -> Worker:
+def start(entry: Entry, plan: Plan, folder: Path) -> Worker:
     """Return a worker that is warm, and stopped."""
-    settings = options.settings
-    (plan,) = settings.protocol.plans(settings, data.load(settings.data), choose_cpus(settings.threads))
     worker = Worker(entry.case, entry.python, ROOT, cpus=plan.cpus, folder=folder)
     worker.load_framework()
     worker.build(plan.workload, plan.dataset.train, initial_params(plan.workload))
-    worker.run(options.iterations)
+    worker.run(plan.iterations)
     worker.pause()
     return worker
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from itertools import accumulate
+from dataclasses import fields, replace
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
 from samenet import stats
 from samenet.context import Context
+from samenet.machine.counters import CpuLoad
 from samenet.plan import Role
 from samenet.records import CurvePoint, State, clean_rounds, clean_seconds
 from samenet.results import CaseResult, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from samenet.events import Header, Log, Observations
     from samenet.records import Round
 
+WINDOW_SECONDS = 1.0  # that the blocks of a case are judged over together
 CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed has no number
 CPU_TOLERANCE = 1.05  # CPU seconds over (threads x wall seconds) above which a case has used more than its share
 CPU_SLACK_SECONDS = 0.02  # in all: next to a few milliseconds of work, a thread that ends its wait counts for much
@@ -39,6 +41,7 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
     bound did: it loses its number, whatever the reason is.
     """
     context = header.context
+    seen = judge_windows(seen, context.threads)
     clean = clean_seconds((timed.round for timed in seen.timed), context.iterations)
     curve = training_curve(seen) if header.epochs else _curve(seen, context.iterations)
     least = None if header.epochs else header.least_seconds.get(seen.entry.device)
@@ -74,6 +77,56 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
         error_rates=learned.error_rates if learned else {},
         losses=learned.losses if learned else (),
         curve=curve,
+    )
+
+
+def judge_windows(seen: Observations, cpus: int) -> Observations:
+    """Return the observations with all blocks disturbed of each second in which the case was, on so many CPUs.
+
+    One block is too short for the kernel's ticks to show a neighbour that takes less than a fifth of the CPUs.
+    """
+    disturbances = {
+        block.order: disturbance
+        for window in _windows(each.round for each in seen.timed)
+        if (disturbance := _load(window, cpus).disturbance)
+        for block in window
+    }
+    timed = [
+        replace(each, round=replace(each.round, disturbance=disturbances.get(each.round.order, each.round.disturbance)))
+        for each in seen.timed
+    ]
+    return replace(seen, timed=tuple(timed))
+
+
+def _windows(rounds: Iterable[Round]) -> list[list[Round]]:
+    """Divide the undisturbed blocks of each launch into windows; what is left at its end belongs to the last one."""
+    windows: list[list[Round]] = []
+    for _, launch in groupby((each for each in rounds if not each.disturbance), lambda each: each.launch):
+        blocks = list(launch)
+        starts = list(accumulate((each.harness_seconds for each in blocks), initial=0.0))
+        last = max(0, int(starts.pop() / WINDOW_SECONDS) - 1)
+        places = [min(last, int(start / WINDOW_SECONDS)) for start in starts]
+        windows += [
+            [block for _, block in window]
+            for _, window in groupby(zip(places, blocks, strict=True), lambda each: each[0])
+        ]
+    return windows
+
+
+def _load(rounds: Sequence[Round], cpus: int) -> CpuLoad:
+    """Return what so many CPUs did over all of these blocks."""
+
+    def total(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(rounds) else None
+
+    return CpuLoad(
+        wall_seconds=sum(each.harness_seconds for each in rounds),
+        cpus=cpus,
+        waiting_seconds=total(each.waiting_seconds for each in rounds),
+        others_seconds=total(each.others_seconds for each in rounds),
+        steal_seconds=total(each.steal_seconds for each in rounds),
+        throttled_seconds=total(each.throttled_seconds for each in rounds),
     )
 
 

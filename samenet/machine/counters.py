@@ -29,7 +29,8 @@ class CpuLoad:
     """What the measured CPUs did over one round, for the worker and for others, in CPU seconds; None is unknown.
 
     ``worker_seconds``: the worker's own. ``waiting_seconds``: its threads were in a run queue, ready, while something
-    else had their CPU. ``others_seconds``: work of other processes. ``steal_seconds``: taken by the hypervisor.
+    else had their CPU. ``others_seconds``: work of other processes, by the kernel's ticks: two of them too much or too
+    little, and so below 0 too. ``steal_seconds``: taken by the hypervisor.
     ``throttled_seconds``: the quota of its cgroup, or of one above, kept it from CPUs that it could have used.
     ``throttles``: thermal throttling events. ``megahertz``: the CPUs' mean frequency at the end. ``joules``: the energy
     of the processor's packages (RAPL).
@@ -101,7 +102,7 @@ class Watch:
             cpus=len(self._cpus),
             worker_seconds=ran,
             waiting_seconds=scaled(since(start.waiting_nanoseconds, end.waiting_nanoseconds), 1e-9),
-            others_seconds=None if busy is None or ran is None else max(0.0, busy - ran),
+            others_seconds=None if busy is None or ran is None else busy - ran,
             steal_seconds=scaled(since(start.steal_ticks, end.steal_ticks), tick),
             throttled_seconds=throttled_between(start.throttled_nanoseconds, end.throttled_nanoseconds),
             throttles=since(start.throttles, end.throttles),

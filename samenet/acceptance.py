@@ -83,7 +83,8 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
 def judge_windows(seen: Observations, cpus: int) -> Observations:
     """Return the observations with all blocks disturbed of each second in which the case was, on so many CPUs.
 
-    One block is too short for the kernel's ticks to show a neighbour that takes less than a fifth of the CPUs.
+    One block is too short for the kernel's ticks to show a neighbour that takes less than a fifth of the CPUs; the
+    blocks of a second show one with 6 %.
     """
     disturbances = {
         block.order: disturbance
@@ -123,6 +124,7 @@ def _load(rounds: Sequence[Round], cpus: int) -> CpuLoad:
     return CpuLoad(
         wall_seconds=sum(each.harness_seconds for each in rounds),
         cpus=cpus,
+        readings=len(rounds),
         waiting_seconds=total(each.waiting_seconds for each in rounds),
         others_seconds=total(each.others_seconds for each in rounds),
         steal_seconds=total(each.steal_seconds for each in rounds),

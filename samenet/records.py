@@ -165,7 +165,8 @@ class Round:
         cpu_seconds: CPU s of all threads of the worker.
         harness_seconds: s, by the harness's clock, which includes the messages to the worker.
         waiting_seconds: CPU s that the worker's threads waited for a CPU.
-        others_seconds: CPU s that other processes used, two of the kernel's ticks (20 ms) more or less; may be below 0.
+        others_seconds: CPU s that other processes used than the worker and the harness, to two of the kernel's ticks
+            (20 ms), and so below 0 too.
         steal_seconds: CPU s that the hypervisor took.
         throttled_seconds: CPU s for which the CPU quota of its cgroup, or of one above, stopped it.
         megahertz: MHz, the mean clock of the CPUs at the end.

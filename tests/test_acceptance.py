@@ -53,14 +53,14 @@ def test_a_case_whose_turns_stay_disturbed_has_the_state_of_the_cause(disturbanc
 
 
 def test_blocks_too_short_to_show_a_small_neighbour_show_it_together() -> None:
-    """A neighbour with 5 % of one CPU is within the error of the kernel's ticks in 63 ms, and beyond it in a second."""
+    """A neighbour with a tenth of the CPU is within the error of the kernel's ticks in 63 ms, and beyond it in 1 s."""
     tick = 0.01
 
     def seen(*noisy: int) -> Observations:
         def block(turn: int) -> Timed:
             busy = turn // 16 in noisy
             errors = tick * (-1) ** turn  # what the ticks count too much or too little
-            others, waiting = (1 / 320 + errors, 1 / 400) if busy else (errors, 0.0001)
+            others, waiting = (1 / 160 + errors, 1 / 200) if busy else (errors, 0.0001)
             return timed(1 / 16, turn=turn, waiting_seconds=waiting, others_seconds=others)
 
         return observed(*map(block, range(64)))
@@ -69,7 +69,7 @@ def test_blocks_too_short_to_show_a_small_neighbour_show_it_together() -> None:
     assert second.state is State.VALID
     assert {each.turn for each in second.rounds if each.disturbance} == set(range(16, 32))
     result = accept(seen(0, 2), HEADER)
-    detail = "other processes held its CPUs for 4 % of the time"
+    detail = "other processes held its CPUs for 8 % of the time"
     assert (result.state, result.reason) == (State.CONTENDED, f"32 of 64 turns stayed disturbed; the last: {detail}")
     assert not any(each.disturbance for each in accept(seen(), HEADER).rounds)
 

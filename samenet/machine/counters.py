@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -29,15 +30,16 @@ class CpuLoad:
     """What the measured CPUs did over one round, for the worker and for others, in CPU seconds; None is unknown.
 
     ``worker_seconds``: the worker's own. ``waiting_seconds``: its threads were in a run queue, ready, while something
-    else had their CPU. ``others_seconds``: work of other processes, by the kernel's ticks: two of them too much or too
-    little, and so below 0 too. ``steal_seconds``: taken by the hypervisor.
+    else had their CPU. ``others_seconds``: work of other processes than the worker and the harness, to two of the
+    kernel's ticks, and so below 0 too. ``steal_seconds``: taken by the hypervisor.
     ``throttled_seconds``: the quota of its cgroup, or of one above, kept it from CPUs that it could have used.
     ``throttles``: thermal throttling events. ``megahertz``: the CPUs' mean frequency at the end. ``joules``: the energy
-    of the processor's packages (RAPL).
+    of the processor's packages (RAPL). ``readings``: how many of these loads it is the sum of.
     """
 
     wall_seconds: float
     cpus: int
+    readings: int = 1
     worker_seconds: float | None = None
     waiting_seconds: float | None = None
     others_seconds: float | None = None
@@ -51,6 +53,7 @@ class CpuLoad:
     def disturbance(self) -> Disturbance | None:
         """Why the round does not count, or None where it does; what is unknown cannot disturb it."""
         available = self.wall_seconds * self.cpus
+        slack = 2 * TICK_SECONDS * math.sqrt(self.readings)  # the errors of several readings are independent
         if self.throttles:
             return Disturbance(State.THROTTLED, f"throttled {self.throttles} times")
         stopped = self.throttled_seconds or 0
@@ -59,11 +62,11 @@ class CpuLoad:
             remedy = "raise the quota or lower --threads"
             return Disturbance(State.THROTTLED, f"the cgroup's CPU quota stopped it for {share} of the time; {remedy}")
         waiting, others, steal = self.waiting_seconds or 0, self.others_seconds or 0, self.steal_seconds or 0
-        busy = others > OTHERS_SHARE * available + 2 * TICK_SECONDS
+        busy = others > OTHERS_SHARE * available + slack
         if waiting > WAITING_SHARE * available and busy:
             share = f"{100 * waiting / available:.0f} %"
             return Disturbance(State.CONTENDED, f"other processes held its CPUs for {share} of the time")
-        if steal > STEAL_SHARE * available + 2 * TICK_SECONDS:
+        if steal > STEAL_SHARE * available + slack:
             return Disturbance(State.CONTENDED, f"the hypervisor took {100 * steal / available:.0f} % of its CPUs")
         return None
 
@@ -72,6 +75,7 @@ class CpuLoad:
 class Counters:
     """The counters at one moment, in the kernel's units; None is unknown."""
 
+    harness_nanoseconds: int
     running_nanoseconds: int | None
     waiting_nanoseconds: int | None
     busy_ticks: int | None
@@ -96,13 +100,14 @@ class Watch:
         ran = scaled(since(start.running_nanoseconds, end.running_nanoseconds), 1e-9)
         tick = 1 / os.sysconf("SC_CLK_TCK")
         busy = scaled(since(start.busy_ticks, end.busy_ticks), tick)
+        harness = (end.harness_nanoseconds - start.harness_nanoseconds) * 1e-9
         return CpuLoad(
             megahertz=mean_megahertz(self._cpus),
             wall_seconds=time.perf_counter() - self._begin,
             cpus=len(self._cpus),
             worker_seconds=ran,
             waiting_seconds=scaled(since(start.waiting_nanoseconds, end.waiting_nanoseconds), 1e-9),
-            others_seconds=None if busy is None or ran is None else busy - ran,
+            others_seconds=None if busy is None or ran is None else busy - ran - harness,
             steal_seconds=scaled(since(start.steal_ticks, end.steal_ticks), tick),
             throttled_seconds=throttled_between(start.throttled_nanoseconds, end.throttled_nanoseconds),
             throttles=since(start.throttles, end.throttles),
@@ -155,6 +160,7 @@ def read_counters(pid: int, cpus: Sequence[int], cgroup_folders: Iterable[Path] 
     running, waiting = thread_nanoseconds(pid)
     busy, steal = cpu_ticks(cpus)
     return Counters(
+        harness_nanoseconds=0 if pid == os.getpid() else time.process_time_ns(),
         running_nanoseconds=running,
         waiting_nanoseconds=waiting,
         busy_ticks=busy,

@@ -65,9 +65,9 @@ class Campaign:
         """Measure everything and return the results; Ctrl-C ends it early and keeps what was measured."""
         self._begin = time.perf_counter()
         self._enter_all()
+        self.spent_seconds = self.measured_seconds  # by what the journal already holds
         entries = self._pending()
         self.progress.start()
-        self.spent_seconds = self.measured_seconds  # by what the journal already holds
         try:
             if entries:
                 self._launch_until_done(entries)
@@ -135,9 +135,16 @@ class Campaign:
         """Return the entries that take part in the next launch; launches that are ``ending`` count as complete."""
         log = self.journal.log
         entries = [entry for entry in self.entries if log.is_live(entry.label)]
+        pending = self._unfinished(entries, ending)
+        if pending or ending:
+            return pending
+        # It was killed as its error rates were computed: they take one more launch.
+        return [entry for entry in entries if entry.role is not Role.BOUND and not log.entries[entry.label].learned]
+
+    def _unfinished(self, entries: Sequence[Entry], ending: Sequence[int]) -> list[Entry]:
+        log, budget = self.journal.log, self.plan.budget_seconds
         most = self.plan.launches or MOST_LAUNCHES
         pending = [entry for entry in entries if log.complete_launches(entry.label, ending) < most]
-        budget = self.plan.budget_seconds
         if math.isfinite(budget) and self.spent_seconds >= budget - self.plan.launch_seconds(len(pending)) / 2:
             return []
         if self.wanted and (log.ended or ending):

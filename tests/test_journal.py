@@ -261,6 +261,22 @@ def test_another_version_of_a_framework_starts_the_case_again(tmp_path: Path) ->
     assert {each.launch for each in results["b"].launches} == {0, 1}
 
 
+def test_error_rates_that_a_kill_prevented_are_computed_when_it_is_resumed(tmp_path: Path) -> None:
+    """All rounds are there, and one more launch computes what the network has learned."""
+    first = campaign(plan(launches=1), entries("a", "b"), tmp_path)
+    before = first.run()
+    path = first.journal.path
+    assert path
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith('["learned",{"label":"a"')))
+    assert not read_unfinished(path).results["a"].error_rates
+    second = campaign(plan(launches=1), entries("a", "b"), None)
+    second.journal = Journal.reopen(path, header(plan(launches=1)))
+    results = second.run()
+    assert results["a"].error_rates == before["a"].error_rates
+    assert [len(results[label].launches) for label in "ab"] == [2, 1]
+
+
 def test_what_had_failed_is_tried_again(tmp_path: Path) -> None:
     """A worker that was killed costs the case its number in that campaign, and not in the one that continues it."""
     first = campaign(plan(launches=1), entries("a", "b"), tmp_path)

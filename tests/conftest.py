@@ -27,6 +27,15 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of one lane by itself, and keep those of a lane in one process: they share its worker."""
+    for item in items:
+        case = item.callspec.params.get("worker") if hasattr(item, "callspec") else None
+        if case:
+            item.add_marker(pytest.mark.lanes)
+            item.add_marker(pytest.mark.xdist_group(case.id))
+
+
 @pytest.fixture(scope="session")
 def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which workers find what others have compiled."""

@@ -98,8 +98,16 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Measuring time after which a campaign ends, if its speedups or its verdicts are not clear before that."
         " Default: 120; with --against 90.",
     )
-    add("--rounds", type=count, help="Measure so many rounds of each case in a launch, whatever the intervals are.")
-    add("--launches", type=count, help="Measure so many launches: worker processes of each case.")
+    add(
+        "--rounds",
+        type=count,
+        help="Rounds of each case per launch. Default: one with --launches; otherwise some seconds.",
+    )
+    add(
+        "--launches",
+        type=count,
+        help="Launches, each with a process per case. Default: five with --rounds; otherwise as many as it takes.",
+    )
     add(
         "--against",
         metavar="REV",
@@ -108,7 +116,11 @@ def add_options(group: pytest.OptionGroup) -> None:
     add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="Change that --against ignores. Default: 2.")
     add("--comment", type=Path, metavar="FILE", help="Write the verdicts of --against as Markdown.")
     add("--allow-empty", action="store_true", help="Let --against pass where it could not judge a single case.")
-    add("--resume", action="store_true", help="Continue the newest unfinished campaign with the same settings.")
+    add(
+        "--resume",
+        action="store_true",
+        help="Continue the unfinished campaign with the same settings that has measured the most.",
+    )
     add("--epochs", type=count, help="Epochs of test_epochs.py. Default: 1000; for the linear model 100.")
     add(
         "--target-error",

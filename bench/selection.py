@@ -18,7 +18,7 @@ SPLIT = "cases are measured interleaved, by one process; leave -n and --dist out
 REFUSED = {
     "setupplan": "--setup-plan runs no test",  # pytest then sets the next one too
     "setuponly": "--setup-only runs no test",
-    "forked": "--forked loses what the tests hand over",
+    "forked": "--forked discards the results",
     "reruns": "--reruns repeats a test, and a case is measured before its test",
     "benchmark_cprofile": "--benchmark-cprofile would profile the clock, and not the cases",
 }

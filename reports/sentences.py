@@ -132,4 +132,4 @@ def faster(case: CaseResult, other: CaseResult, where: str) -> str:
         return f"{case.case} and {other.case} have too few pairs of valid blocks for a comparison {where}"
     if not estimate.low > 1:
         return f"{case.case} and {other.case} cannot be distinguished {where}: {figure(estimate, '×')}"
-    return f"{case.case} trains this network {figure(estimate, '×')} faster than {other.case} {where}"
+    return f"{case.case} trains this network {figure(estimate, '×')} as fast as {other.case} {where}"

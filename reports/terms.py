@@ -29,9 +29,8 @@ TERMS = {
     "resumed": "How often the training was interrupted and resumed from its checkpoint; the time is of the training"
     " alone.",
     "curve": "The validation error after so many updates and, in brackets or on the second axis, the seconds of"
-    " training by then: updates x the case's measured time per step, where no clock ran. The error curve is measured in"
-    " a separate, untimed run after the timed ones, which stops for each point; the harness computes the error. The"
-    " error at the end is the round's.",
+    " training by then: updates x the case's measured time per step, where no clock ran. It is computed by the harness"
+    " from the weights after some of the blocks, outside the clock. The error at the end is the round's.",
     "import": "Seconds to start a process, with Python and numpy, and to import the framework in it.",
     "build": "Seconds to construct the trainer, which builds the graph and puts the training set on the device. Cold:"
     " in the campaign's first launch; warm: median of the later ones.",

@@ -1,4 +1,4 @@
-"""samenet as a library: measure cases, read saved runs, and compare them, without pytest or pandas.
+"""samenet as a library: measure cases and read saved runs, without pytest or pandas.
 
 from samenet import Settings, measure
 

@@ -166,7 +166,7 @@ def _disturbed(rounds: Sequence[Round], *, is_training: bool) -> tuple[State, st
     if len(turns) - len(lost) >= CLEAN_SHARE * len(turns):
         return None
     *_, last = (timed.disturbance for timed in rounds if timed.disturbance and turn(timed) in lost)
-    return last.cause, f"{len(lost)} of {len(turns)} turns stayed disturbed; the last: {last.detail}"
+    return last.cause, f"{len(lost)} of {len(turns)} turns were disturbed; most recently, {last.detail}"
 
 
 def _oversubscribed(rounds: Sequence[Round], header: Header) -> tuple[State, str] | None:
@@ -177,7 +177,7 @@ def _oversubscribed(rounds: Sequence[Round], header: Header) -> tuple[State, str
     if cpu <= CPU_TOLERANCE * threads * wall + CPU_SLACK_SECONDS:
         return None
     used = cpu / wall
-    return State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs where {threads} were given"
+    return State.OVERSUBSCRIBED, f"it used {used:.2f} CPUs but was given {threads}"
 
 
 def _efficiency(

@@ -88,16 +88,16 @@ def read_unfinished(path: Path) -> Run:
         JournalError: it cannot be read; the message is about the file and does not name it.
     """
     try:
-        return unfinished(path, *read(path))
+        header, log, _ = read(path)
+        return unfinished(path, header, log)
     except BROKEN as error:
         raise JournalError(f"cannot be judged: {type(error).__name__} {error}; delete it") from None
     except JournalError as error:
         raise JournalError(str(error).removeprefix(f"{path} ")) from None
 
 
-def unfinished(path: Path, header: Header, log: Log, size: int) -> Run:
+def unfinished(path: Path, header: Header, log: Log) -> Run:
     """Return what a journal's ``log`` amounts to, as a run that is marked as unfinished."""
-    del size
     seconds = sum(timed.round.harness_seconds for seen in log.entries.values() for timed in seen.timed)
     campaign = CampaignRecord(
         id=header.id,

@@ -108,7 +108,7 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _break(self, error: OSError) -> None:
-        self.broken = f"cannot write {self.path}: {error.strerror}; what is measured from here on is not in the journal"
+        self.broken = f"cannot write {self.path}: {error.strerror}; later measurements are not in the journal"
 
     def weights_path(self, label: str, updates: int) -> Path | None:
         """Return where the weights of an entry after so many updates are kept."""

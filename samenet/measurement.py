@@ -88,7 +88,7 @@ class Measurement:
         if dropped := ignored(os.environ):
             lines.append(f"ignored: {', '.join(dropped)}; workers get settings of their own")
         if unknown := unknown_readings(part.plan.cpus, has_quota=quota is not None):
-            lines.append(f"unknown here: {', '.join(unknown)}; a block that only these would show as disturbed counts")
+            lines.append(f"unknown here: {', '.join(unknown)}; disturbances that only these would show go unnoticed")
         for part in self.parts:
             if part.unfinished:
                 does = "continuing" if self.continues else "--resume continues"

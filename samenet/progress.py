@@ -28,11 +28,7 @@ class Progress(Protocol):
 
 
 class NullProgress:
-    """Shows nothing, and keeps the texts in ``texts``."""
-
-    def __init__(self) -> None:
-        """Begin without texts."""
-        self.texts: list[str] = []
+    """Shows nothing."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -45,8 +41,7 @@ class NullProgress:
         """Ignore that it begins."""
 
     def advance(self, text: str) -> None:
-        """Keep the text."""
-        self.texts.append(text)
+        """Ignore the text."""
 
     def show(self, results: Results) -> None:
         """Ignore the results so far."""

@@ -36,7 +36,7 @@ class Settings:
     git revision interleaved with the present ones; ``tolerance`` is the share by which a case may become slower.
 
     ``journal`` is the folder in which each round is kept as soon as it is measured, None for no journal; with
-    ``resume`` a campaign continues the newest unfinished one there that has the same workload and machine.
+    ``resume`` a campaign continues the unfinished one there with the same settings that has measured the most.
     """
 
     protocol: Protocol = field(default_factory=lambda: Iterations())  # noqa: PLW0108  # it is defined below
@@ -68,7 +68,7 @@ class Settings:
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise SettingsError(f"{name} is {value}; it must be a positive number")
         if self.budget_seconds and not self.against and (self.rounds or self.launches):
-            raise SettingsError("--rounds and --launches say how much is measured; leave --budget out, or both of them")
+            raise SettingsError("a budget cannot be combined with a number of rounds or launches; drop one of them")
 
 
 class Effort(NamedTuple):
@@ -191,7 +191,7 @@ class Epochs(Protocol):
         if settings.against:
             raise SettingsError("--against compares short rounds; leave test_epochs.py out")
         if settings.budget_seconds:
-            raise SettingsError("a training takes as long as it takes; leave --budget out")
+            raise SettingsError("a training always runs all of its epochs; leave --budget out")
         workload = self.workload(settings, dataset)
         updates = self.passes(workload) * (len(dataset.train.labels) // workload.batch_size)
         ends = (*range(0, updates, self.block_steps), updates)

@@ -1,4 +1,4 @@
-"""What is measured of one entry: its launches, its rounds and what disturbed them, as it is saved."""
+"""What is measured of one entry: its launches, its blocks and what disturbed them, as it is saved."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Launch:
         first_step_seconds: s, the first step in the process, which is where JIT compilers work.
         transfer_seconds: s, to put the training set on a GPU; None on a CPU.
         parity: its agreement; None for a bound, which trains nothing.
-        threads_working: how many threads had a share of the run that parity was checked in; None on a GPU.
+        threads_working: how many threads worked in a short run after the parity check; None on a GPU.
         threads_cpus: the CPUs on which those threads may run.
         flushes_denormals: whether the main thread's arithmetic has 0 for a number below 2.2e-308.
     """
@@ -203,7 +203,7 @@ class Round:
             raise ValueError(f"a block of {self.wall_seconds:g} s is not a duration")
 
     def round_seconds(self, iterations: int) -> float:
-        """Return how long a round of so many updates takes at this block's pace."""
+        """Return how long a round of ``iterations`` updates takes at this block's pace."""
         return self.wall_seconds * iterations / self.steps if self.steps else self.wall_seconds
 
 

@@ -25,7 +25,9 @@ PARTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A positive figure with its 95 % interval, in the same unit.
+    """A positive figure with an interval of the case's ``confidence``, in the same unit.
+
+    A verdict's interval is corrected for the number of cases.
 
     Attributes:
         value: what is typical of all.

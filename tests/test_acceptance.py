@@ -47,7 +47,7 @@ def test_a_case_whose_turns_stay_disturbed_has_the_state_of_the_cause(disturbanc
     disturbed += [timed(3.0, turn=turn, attempt=each, disturbance=disturbance) for turn in (1, 2) for each in range(3)]
     result = accept(observed(*disturbed), HEADER)
     assert result.state is state
-    assert result.reason == f"2 of 3 turns stayed disturbed; the last: {disturbance.detail}"
+    assert result.reason == f"2 of 3 turns were disturbed; most recently, {disturbance.detail}"
     repeated = [*disturbed, timed(2.0, turn=2, attempt=3)]
     assert accept(observed(*repeated), HEADER).state is State.VALID
 
@@ -70,7 +70,7 @@ def test_blocks_too_short_to_show_a_small_neighbour_show_it_together() -> None:
     assert {each.turn for each in second.rounds if each.disturbance} == set(range(16, 32))
     result = accept(seen(0, 2), HEADER)
     detail = "other processes held its CPUs for 8 % of the time"
-    assert (result.state, result.reason) == (State.CONTENDED, f"32 of 64 turns stayed disturbed; the last: {detail}")
+    assert (result.state, result.reason) == (State.CONTENDED, f"32 of 64 turns were disturbed; most recently, {detail}")
     assert not any(each.disturbance for each in accept(seen(), HEADER).rounds)
 
 
@@ -78,7 +78,7 @@ def test_a_case_that_uses_more_than_its_cpus_is_oversubscribed() -> None:
     """1.3 CPU seconds a second where one CPU was given."""
     result = accept(observed(timed(2.0, cpu_seconds=2.6)), HEADER)
     assert result.state is State.OVERSUBSCRIBED
-    assert "1.30 CPUs where 1 were given" in result.reason
+    assert "1.30 CPUs but was given 1" in result.reason
 
 
 def test_a_case_faster_than_its_own_matrix_products_is_unverified() -> None:

@@ -167,7 +167,7 @@ def test_neighbours_make_a_case_contended() -> None:
     with burners(measured.cpus):
         result = campaign(measured, entries("a")).run()["a"]
     assert result.state is State.CONTENDED
-    assert "turns stayed disturbed; the last: other processes held its CPUs for" in result.reason
+    assert "turns were disturbed; most recently, other processes held its CPUs for" in result.reason
     assert all(each.disturbance for each in result.rounds)
     assert max(each.attempt for each in result.rounds) == 2
 

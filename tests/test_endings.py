@@ -93,7 +93,7 @@ def test_a_bug_has_a_code_and_one_sentence(bench: Bench, tmp_path: Path, target:
         (["--benchmark-cprofile=tottime"], "--benchmark-cprofile would profile the clock"),
         (["--count", "2"], "absent-cpu is selected twice"),
         (["--reruns", "2"], "--reruns repeats a test"),
-        (["--forked"], "--forked loses what the tests hand over"),
+        (["--forked"], "--forked discards the results"),
         (["--comment", "/nowhere/comment.md"], "cannot write /nowhere/comment.md: No such file or directory"),
         (["--benchmark-json", "/nowhere/run.json"], "cannot write /nowhere/run.json: No such file or directory"),
         (["--junitxml", "/proc/nowhere/junit.xml"], "cannot write /proc/nowhere/junit.xml: No such file or directory"),

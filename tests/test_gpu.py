@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 QUIET = GpuLoad(megahertz=1980.0, celsius=40.0, watts=300.0, joules=10.0)
 without_gpu = pytest.mark.skipif(bool(gpu.models()), reason="there is a GPU")
-with_gpu = pytest.mark.skipif(not gpu.models(), reason="no NVIDIA GPU is here")
+with_gpu = pytest.mark.skipif(not gpu.models(), reason="no NVIDIA GPU was found")
 
 # The device's own clock and the host's, over one run of torch that takes about a second.
 EVENTS = """
@@ -62,7 +62,7 @@ def test_without_a_gpu_its_cases_are_skipped_and_say_so(bench: Bench) -> None:
     """One sentence for all of them, one for Theano, whose reason is another."""
     result = bench("-k", "[torch-cuda] or jax-scan-cuda or theano-cuda")
     assert result.returncode == 0, result.stdout
-    assert "torch-cuda, jax-scan-cuda are skipped: no NVIDIA GPU is here" in result.stdout
+    assert "torch-cuda, jax-scan-cuda are skipped: no NVIDIA GPU was found" in result.stdout
     assert "theano-cuda is skipped: unsupported: Theano's GPU code needs libgpuarray" in result.stdout
     assert "3 skipped" in result.stdout
 
@@ -190,10 +190,10 @@ def test_a_gpu_that_answers_is_read_in_our_units(nvml: FakeNvml) -> None:
     ("chosen", "number", "reason"),
     [
         (None, 1, ""),
-        (None, 2, "no NVIDIA GPU 2 is here: the driver shows 2"),
+        (None, 2, "GPU 2 was not found; the driver reports 2"),
         ("1", 0, ""),
-        ("0,nonsense,1", 1, "no NVIDIA GPU 1 is here: the driver shows 1"),
-        ("", 0, "no NVIDIA GPU is here"),
+        ("0,nonsense,1", 1, "GPU 1 was not found; the driver reports 1"),
+        ("", 0, "no NVIDIA GPU was found"),
     ],
 )
 def test_a_missing_gpu_has_its_reason(

@@ -44,7 +44,7 @@ def unavailable() -> str:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return "no NVIDIA GPU is here"
+        return "no NVIDIA GPU was found"
     return ""
 
 
@@ -89,8 +89,8 @@ def missing(number: int) -> str:
     if number < count:
         return ""
     if count:
-        return f"no NVIDIA GPU {number} is here: the driver shows {count}"
-    return unavailable() or "no NVIDIA GPU is here"
+        return f"GPU {number} was not found; the driver reports {count}"
+    return unavailable() or "no NVIDIA GPU was found"
 
 
 def megahertz(number: int) -> float | None:

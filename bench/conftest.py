@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.options import add_options
+from bench.options import add_options, fill_in
 from bench.plugin import Plugin
 from bench.replay import WorkerClock
 from bench.selection import refuse_to_split
@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from bench.ending import Ending  # noqa: PLC0415  # as above
 
     refuse_to_split(config)
+    fill_in(config.option)
     ending = Ending.of(config)
     config.pluginmanager.register(ending, "samenet-ending")
     config.pluginmanager.register(Plugin(config, ending), "samenet")

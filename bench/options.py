@@ -46,6 +46,11 @@ def positive(text: str) -> float:
     return number
 
 
+def location(text: str) -> Path | None:
+    """Read a file or a folder; an empty text is none, as if the option were not given."""
+    return Path(text) if text else None
+
+
 def interpreter(text: str) -> tuple[str, Path]:
     """Read ``name=path``: the interpreter for an implementation or an environment."""
     known = {name for case in cases() for name in (case.implementation.name, case.implementation.environment)}
@@ -58,6 +63,12 @@ def interpreter(text: str) -> tuple[str, Path]:
         shown = path or "the empty path"
         raise argparse.ArgumentTypeError(f"{shown} is not executable; write {name}=/path/to/bin/python")
     return name, Path(path).absolute()
+
+
+def fill_in(option: argparse.Namespace) -> None:
+    """Take an empty --benchmark-storage, which would be the current folder, as if it were not given."""
+    if not option.benchmark_storage.removeprefix("file://"):
+        option.benchmark_storage = "file://./.benchmarks"  # pytest-benchmark's default
 
 
 def storage_folder(option: argparse.Namespace) -> Path | None:
@@ -114,7 +125,7 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Measure the cases of this git revision interleaved with the present ones; fail where one is slower now.",
     )
     add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="Change that --against ignores. Default: 2.")
-    add("--comment", type=Path, metavar="FILE", help="Write the verdicts of --against as Markdown.")
+    add("--comment", type=location, metavar="FILE", help="Write the verdicts of --against as Markdown.")
     add("--allow-empty", action="store_true", help="Let --against pass where it could not judge a single case.")
     add(
         "--resume",
@@ -145,7 +156,7 @@ def add_options(group: pytest.OptionGroup) -> None:
     )
     add("--seed", type=int, default=0, help="Seed of the initial weights and of the order of rounds. Default: 0.")
     add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
-    add("--data", type=Path, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
+    add("--data", type=location, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
     add(
         "--python",
         type=interpreter,

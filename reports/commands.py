@@ -146,15 +146,32 @@ def positive(text: str) -> float:
     return number
 
 
+def run_name(text: str) -> str:
+    """Read what names a saved run; an empty text would be the current folder."""
+    if not text.removeprefix("file://"):
+        raise argparse.ArgumentTypeError("it is empty; give the name or number of a saved run, a file or a folder")
+    return text
+
+
+def add_folder(parser: argparse.ArgumentParser, option: str, default: str, explanation: str) -> None:
+    """Add an option that names a folder; an empty text means the default, as if the option were not given."""
+
+    def read(text: str) -> Path:
+        return storage_folder(text if text.removeprefix("file://") else default)
+
+    explanation += "default: %(default)s"
+    parser.add_argument(option, type=read, default=Path(default), metavar="DIR", help=explanation)
+
+
 def build_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command that builds a report."""
     parser = commands.add_parser("build", help="tables and pictures of saved runs: HTML, Markdown, CSV, LaTeX, SVG")
     parser.set_defaults(run=run_build)
     add = parser.add_argument
-    add("--out", type=Path, default=Path("reports/out"), metavar="DIR", help="where to write; default: %(default)s")
+    add_folder(parser, "--out", "reports/out", "where to write; ")
     add("--baseline", metavar="CASE", help="what speedups are over; default: numpy-cpu, or else theano-cpu")
     add("--format", choices=["all", "markdown"], default="all", help="markdown: to stdout, and no files")
-    add_storage(parser)
+    add_folder(parser, "--storage", ".benchmarks", "folder of saved runs; ")
 
 
 def history_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -162,9 +179,9 @@ def history_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser = commands.add_parser("history", help="every case over time: where it changed, between which commits")
     parser.set_defaults(run=run_history)
     add = parser.add_argument
-    add("--out", type=Path, default=Path("reports/out/history"), metavar="DIR", help="default: %(default)s")
+    add_folder(parser, "--out", "reports/out/history", "")
     add("--format", choices=["all", "markdown"], default="all", help="markdown: the table to stdout, and no files")
-    add_storage(parser)
+    add_folder(parser, "--storage", ".benchmarks", "folder of saved runs; ")
 
 
 def compare_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -172,19 +189,18 @@ def compare_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser = commands.add_parser("compare", help="two saved runs: which cases became slower, faster or wrong")
     parser.set_defaults(run=run_compare)
     add = parser.add_argument
-    add("base", metavar="BASE", help="a saved run: its name or number in the storage, a file, or a folder's newest")
-    add("head", metavar="HEAD", help="the run that may be worse")
+    add(
+        "base",
+        type=run_name,
+        metavar="BASE",
+        help="a saved run: its name or number in the storage, a file, or a folder's newest",
+    )
+    add("head", type=run_name, metavar="HEAD", help="the run that may be worse")
     add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="change to let pass; default: %(default)g")
     add("--across", action="append", default=[], choices=ACROSS, help="what differs on purpose; may be repeated")
     add("--format", choices=["text", "markdown", "json"], default="text", help="default: %(default)s")
     add("--allow-empty", action="store_true", help="exit with 0 where no case could be compared; default: with 2")
-    add_storage(parser)
-
-
-def add_storage(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the saved runs."""
-    explanation = "folder of saved runs; default: %(default)s"
-    parser.add_argument("--storage", type=storage_folder, default=Path(".benchmarks"), metavar="DIR", help=explanation)
+    add_folder(parser, "--storage", ".benchmarks", "folder of saved runs; ")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from reports.document import HistoryReport, Picture, Report, Table
 
+WRITTEN = ".written-by-samenet"  # lists the files that the next report in the same folder may remove
+
 
 def latex(name: str, table: Table) -> str:
     """Return a table for LaTeX; it needs the package booktabs."""
@@ -50,16 +52,30 @@ def write_history(history: HistoryReport, out: Path) -> Path:
 
 
 def write_parts(tables: Iterable[tuple[str, Table]], pictures: Iterable[tuple[str, Picture]], out: Path) -> None:
-    """Write CSV, LaTeX and SVG files into their folders below ``out``."""
-    for folder in ("csv", "tex", "figures"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        for old in (out / folder).iterdir():
-            if old.suffix in {".csv", ".tex", ".svg"}:  # of an earlier report, which may have had more groups
-                old.unlink()
+    """Write CSV, LaTeX and SVG files into their folders below ``out``, and remove those of an earlier report."""
+    texts = {}
     for name, table in tables:
         data = table.frame if table.numbers.empty else table.numbers
-        data.to_csv(out / "csv" / f"{name}.csv", index=False)
-        (out / "tex" / f"{name}.tex").write_text(latex(name, table), encoding="utf-8")
+        texts[f"csv/{name}.csv"] = data.to_csv(index=False)
+        texts[f"tex/{name}.tex"] = latex(name, table)
     for name, picture in pictures:
-        picture.data.to_csv(out / "csv" / f"{name}-data.csv", index=False)
-        (out / "figures" / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
+        texts[f"csv/{name}-data.csv"] = picture.data.to_csv(index=False)
+        texts[f"figures/{name}.svg"] = picture.svg
+    remove_earlier(out)
+    (out / WRITTEN).write_text("".join(f"{path}\n" for path in sorted(texts)), encoding="utf-8")
+    for path, text in texts.items():
+        (out / path).write_text(text, encoding="utf-8")
+
+
+def remove_earlier(out: Path) -> None:
+    """Remove what an earlier report, which may have had more groups, listed in ``WRITTEN``; make the folders.
+
+    Whatever is not listed belongs to the user and stays.
+    """
+    listed = out / WRITTEN
+    earlier = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.exists() else []
+    for folder in ("csv", "tex", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for path in (out / folder).iterdir():
+            if f"{folder}/{path.name}" in earlier:
+                path.unlink()

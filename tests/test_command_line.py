@@ -114,6 +114,16 @@ def test_an_option_says_what_it_accepts(read: Callable[[str], object], text: str
         read(text)
 
 
+def test_an_empty_path_is_none() -> None:
+    """As with an empty environment variable; ``Path("")`` would be the current folder."""
+    assert options.location("") is None
+    assert options.location("there") == Path("there")
+    for given in ("", "file://"):
+        option = argparse.Namespace(benchmark_storage=given)
+        options.fill_in(option)
+        assert options.storage_folder(option) == Path(".benchmarks")
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

@@ -132,6 +132,7 @@ def test_an_option_that_another_plugin_has_too_is_named(bench: Bench, tmp_path: 
         ["--benchmark-disable", "--benchmark-enable"],
         ["--no-summary"],
         ["-n", "0"],
+        ["--comment", ""],
     ],
     ids=" ".join,
 )

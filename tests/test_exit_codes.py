@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ("0002", "are the same run; give two"),
         ("x" * 5000, "cannot use xxx"),
         ("broken", "is not a JSON file, or is cut short"),
+        ("", "argument BASE: it is empty; give the name or number of a saved run"),
     ],
 )
 def test_unusable_input_has_an_exit_code_of_its_own(tmp_path: Path, base: str, complaint: str) -> None:

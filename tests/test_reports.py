@@ -294,6 +294,34 @@ def test_scaling_is_drawn_from_cases_that_differ_in_one_size(build: Callable[...
     assert not (built.out / "tex/group-2-comparison.tex").exists()
 
 
+def test_a_report_removes_nothing_but_what_a_report_wrote(build: Callable[..., Built], tmp_path: Path) -> None:
+    """With ``--out .`` its folders may be the user's; those files of an earlier report that it has no more are gone."""
+    save(tmp_path / "runs", "one", run(record("numpy"), record("torch", 1.0)))
+    second = save(tmp_path / "runs", "two", run(record("numpy"), cpu="another", hours=1))
+    mine = [tmp_path / path for path in ("figures/mine.svg", "csv/data.csv", "tex/mine.tex")]
+    for path in mine:
+        path.parent.mkdir()
+        path.write_text("mine")
+    assert build(tmp_path / "runs", "--out", str(tmp_path)).code == 0
+    assert (tmp_path / "csv/group-2-comparison.csv").exists()
+    second.unlink()
+    assert build(tmp_path / "runs", "--out", str(tmp_path)).code == 0
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    assert (tmp_path / "csv/group-1-comparison.csv").exists()
+    assert not list(tmp_path.glob("*/group-2-*"))
+
+
+def test_an_empty_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with an empty variable of a shell; nothing is read from or written to the current folder."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, "elsewhere", {})
+    save(tmp_path / ".benchmarks", "one", run(record("numpy")))
+    for command, page in (("build", "reports/out/report.html"), ("history", "reports/out/history/history.md")):
+        assert main([command, "--storage", "", "--out", ""]) == 0
+        assert "elsewhere" not in (tmp_path / page).read_text()
+    assert not (tmp_path / "csv").exists()
+
+
 def test_markdown_goes_to_stdout_alone(build: Callable[..., Built], tmp_path: Path) -> None:
     """For a comment or a step summary: no file is written, no picture is linked."""
     save(tmp_path, "one", run(record("numpy"), record("torch", 1.0)))

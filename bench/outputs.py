@@ -26,6 +26,8 @@ def check(config: pytest.Config) -> None:
         SettingsError: there is one.
     """
     option, benchmarks = config.option, config._benchmarksession  # type: ignore[attr-defined]  # noqa: SLF001
+    if option.comment and option.against is None:
+        raise SettingsError("--comment writes the verdicts of --against; add --against REV, or leave --comment out")
     storage, name = storage_folder(option), benchmarks.save or benchmarks.autosave
     if storage and name:
         try:

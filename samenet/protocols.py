@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 6  # between a curve's two ends
 CURVE_SHARE = 0.5  # of a round, where most is learned: the other half would cost as much and show little
+LONGEST_TIMEOUT = 86_400  # seconds; Python cannot wait for centuries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,12 @@ class Settings:
         for name in ("tolerance", "budget_seconds", "timeout_seconds"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise SettingsError(f"{name} is {value}; it must be a positive number")
+        if self.timeout_seconds > LONGEST_TIMEOUT:
+            raise SettingsError(
+                f"timeout_seconds is {self.timeout_seconds}; it must be {LONGEST_TIMEOUT}, a day, or less"
+            )
+        if self.against is not None and not self.against.strip():  # as where git failed in --against "$(git ...)"
+            raise SettingsError("--against is empty; it needs a git revision, such as HEAD or main")
         if self.budget_seconds and not self.against and (self.rounds or self.launches):
             raise SettingsError("a budget cannot be combined with a number of rounds or launches; drop one of them")
 

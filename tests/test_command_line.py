@@ -141,6 +141,8 @@ def test_an_empty_path_is_none() -> None:
         ({"rounds": 2, "budget_seconds": 9.0}, "leave --budget out"),
         ({"protocol": Scaling(), "against": "HEAD"}, "--against compares one workload"),
         ({"protocol": Epochs(), "against": "HEAD"}, "--against compares short rounds"),
+        ({"against": " "}, "--against is empty; it needs a git revision, such as HEAD or main"),
+        ({"timeout_seconds": 1e10}, "it must be 86400, a day, or less"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_starts(

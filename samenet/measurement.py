@@ -180,9 +180,11 @@ def check_resume(measurements: Sequence[Measurement]) -> None:
     """Refuse to resume where there is nothing to be continued.
 
     Raises:
-        SettingsError: none of ``measurements`` has an unfinished campaign.
+        SettingsError: none of ``measurements`` has an unfinished campaign, or there is no journal to have it.
     """
     settings = measurements[0].settings
+    if settings.resume and settings.journal is None:
+        raise SettingsError("resume needs a journal; set Settings(journal=...)")
     if settings.resume and not any(part.unfinished for each in measurements for part in each.parts):
         raise SettingsError(
             f"{settings.journal} has no unfinished campaign with these settings, machine and code; leave --resume out"

@@ -94,17 +94,20 @@ def prepare(selected: Sequence[Case | str], settings: Settings, dataset: Dataset
 
 
 def find_case(case: Case | str) -> Case:
-    """Return the case with an id.
+    """Return the case with an id, such as ``torch-cuda:1``.
 
     Raises:
         SettingsError: there is none.
     """
     if isinstance(case, Case):
         return case
-    known = {each.id: each for each in all_cases()}
-    if case not in known:
-        raise SettingsError(f"there is no case {case}; choose from: {', '.join(known)}")
-    return known[case]
+    with contextlib.suppress(ValueError):
+        name, _, text = case.rpartition("-")
+        device = Device.parse(text)
+        known = {each.id: each for each in all_cases((device.index,))}
+        if found := known.get(f"{name}-{device}"):
+            return found
+    raise SettingsError(f"there is no case {case}; choose from: {', '.join(each.id for each in all_cases())}")
 
 
 def is_absent(device: Device) -> str:

@@ -189,9 +189,20 @@ class Epochs(Protocol):
     epochs: int | None = None
     target_error_percent: float = 2.7
 
+    def __post_init__(self) -> None:
+        """Check the amount and the target.
+
+        Raises:
+            SettingsError: one is outside its range.
+        """
+        if self.epochs is not None and self.epochs < 1:
+            raise SettingsError(f"epochs is {self.epochs}; it must be 1 or more")
+        if not 0 < self.target_error_percent < math.inf:
+            raise SettingsError(f"target_error_percent is {self.target_error_percent}; it must be a positive number")
+
     def passes(self, workload: Workload) -> int:
         """Return the number of epochs."""
-        return self.epochs or self.default_epochs[workload.model]
+        return self.default_epochs[workload.model] if self.epochs is None else self.epochs
 
     def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
         """Return the one plan."""
@@ -223,6 +234,15 @@ class Scaling(Protocol):
         *(f"hidden={hidden}" for hidden in (100, 250, 500, 1000, 2000, 4000)),
         *(f"batch_size={rows}" for rows in (32, 128, 1024, 4096)),  # 600 is that of each width
     )
+
+    def __post_init__(self) -> None:
+        """Check that there is a size.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if not self.sizes:
+            raise SettingsError("sizes is empty; give changes of the workload, such as hidden=100, or leave sizes out")
 
     def steps(self, workload: Workload, wanted: int) -> int:
         """Return how many steps of ``workload`` do the work of ``wanted`` of the default, but at most ``wanted``."""

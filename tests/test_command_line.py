@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -16,10 +17,12 @@ import psutil
 import pytest
 
 from bench import options
+from impls.registry import cases
 from samenet import Epochs, Measurement, Scaling, Settings, measure
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
 from samenet.machine.lock import only_campaign
+from samenet.preparation import find_case
 from samenet.progress import NullProgress
 from samenet.records import State
 from tests.support.campaigns import campaign, entries, plan
@@ -153,8 +156,26 @@ def test_a_wrong_setting_is_refused_before_anything_starts(
         Measurement(["numpy-cpu"], Settings(**({"data": small_mnist} | settings)))
 
 
+@pytest.mark.parametrize(
+    ("protocol", "given", "complaint"),
+    [
+        (Epochs, {"epochs": 0}, "epochs is 0; it must be 1 or more"),
+        (Epochs, {"epochs": -5}, "epochs is -5; it must be 1 or more"),
+        (Epochs, {"target_error_percent": math.nan}, "target_error_percent is nan; it must be a positive number"),
+        (Epochs, {"target_error_percent": 0.0}, "target_error_percent is 0.0; it must be a positive number"),
+        (Scaling, {"sizes": ()}, "sizes is empty; give changes of the workload, such as hidden=100"),
+    ],
+)
+def test_a_wrong_protocol_is_refused(protocol: type[Epochs | Scaling], given: dict[str, Any], complaint: str) -> None:
+    """As soon as it is made, so that a library's user learns it where the mistake is."""
+    with pytest.raises(SettingsError, match=re.escape(complaint)):
+        protocol(**given)
+
+
 def test_there_has_to_be_something_to_resume(small_mnist: Path) -> None:
-    """The message names the folder that was searched."""
+    """The message names the folder that was searched, or the setting that names one."""
+    with pytest.raises(SettingsError, match=r"resume needs a journal; set Settings\(journal=\.\.\.\)"):
+        measure(["numpy-cpu"], Settings(data=small_mnist, resume=True))
     with pytest.raises(SettingsError, match="/nowhere has no unfinished campaign"):
         measure(["numpy-cpu"], Settings(data=small_mnist, journal=Path("/nowhere"), resume=True))
 
@@ -185,6 +206,15 @@ def test_a_case_that_does_not_exist_is_refused(small_mnist: Path) -> None:
     """The message lists those that do."""
     with pytest.raises(SettingsError, match="there is no case tensorflow-cpu; choose from: numpy-cpu, "):
         Measurement(["tensorflow-cpu"], Settings(data=small_mnist))
+    for wrong in ("numpy-cpu:1", "numpy-cuda", "torch-cuda:one", "torch", ""):
+        with pytest.raises(SettingsError, match=f"there is no case {wrong}; choose from: "):
+            find_case(wrong)
+
+
+def test_every_id_of_a_saved_run_names_its_case() -> None:
+    """Those on a GPU of another number too."""
+    for case in cases((0, 1, 12)):
+        assert find_case(case.id) == case
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from reports import bugs, streams
-from samenet.errors import SamenetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,17 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
     streams.prepare()
     try:
-        from reports import commands  # noqa: PLC0415  # a library that is missing must not look like a regression
-
-        options = commands.parse(arguments)
-        code: int = options.run(options)
-        sys.stdout.flush()
+        code = run(arguments)
     except SystemExit as usage:  # argparse has printed the help, or what is wrong
         code = int(usage.code or 0)
     except ImportError as error:
-        streams.complain(f"{error}; run: python -m pip install --group reports")
+        streams.complain(f"{error.__cause__ or error}; run: python -m pip install --group reports")  # pandas wraps it
         code = UNUSABLE
-    except (SamenetError, OSError) as error:
+    except OSError as error:
         streams.complain(streams.sentence(error))
         code = UNUSABLE
     except KeyboardInterrupt:
@@ -43,6 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         streams.complain(bugs.sentence(error))
         code = BUG
     streams.flush()
+    return code
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one sub-command; what it needs is imported here, where a library that is missing is no regression."""
+    from reports import commands  # noqa: PLC0415
+    from samenet.errors import SamenetError  # noqa: PLC0415
+
+    try:
+        options = commands.parse(arguments)
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except SamenetError as error:
+        streams.complain(streams.sentence(error))
+        return UNUSABLE
     return code
 
 

@@ -154,6 +154,23 @@ def test_a_gate_that_judged_nothing_does_not_pass(tmp_path: Path, head: dict[str
     assert compare(tmp_path, "base", "head", "--allow-empty").code == 0
 
 
+@pytest.mark.parametrize(
+    ("library", "command"),
+    [
+        ("psutil", ["compare", "base", "head"]),
+        ("numpy", ["build"]),
+        ("scipy", ["history"]),
+        ("msgspec", ["compare", "base", "head"]),
+    ],
+)
+def test_a_missing_library_of_the_engine_is_no_regression(tmp_path: Path, library: str, command: list[str]) -> None:
+    """It is imported on the way to the command, and its absence has the same code and sentence."""
+    (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{library}'\")\n")
+    result = run_python(*command, "--storage", str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr == f"No module named '{library}'; run: python -m pip install --group reports\n"
+
+
 def test_a_missing_library_and_ctrl_c_are_no_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its code and one line."""
     for error, code, line in (

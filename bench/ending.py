@@ -86,9 +86,9 @@ class Ending:
         return texts
 
     def code(self, code: Code) -> Code:
-        """Return the exit code of a session that pytest would end with ``code``."""
-        if code == pytest.ExitCode.TESTS_FAILED and self._case_failed:
-            return code
+        """Return the exit code of a session that pytest would end with ``code``; a failed case wins."""
+        if self._case_failed:  # --stepwise and Ctrl-C end with another code after it
+            return pytest.ExitCode.TESTS_FAILED
         if self._bugs:
             return pytest.ExitCode.INTERNAL_ERROR
         unusable = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED}

@@ -213,6 +213,22 @@ def test_stopping_at_the_first_failure_loses_no_result(bench: Bench) -> None:
     assert "2 failed, 1 skipped" in result.stdout
 
 
+@pytest.mark.parametrize("ends", ["stepwise", "Ctrl-C"])
+def test_a_session_that_is_stopped_after_a_failed_case_has_the_cases_code(
+    bench: Bench, tmp_path: Path, ends: str
+) -> None:
+    """It is a failed case all the same, and pytest's code for an interruption would let a build pass."""
+    given = ("-k", "unimportable or absent", "-p", "cacheprovider", "-o", f"cache_dir={tmp_path / 'cache'}")
+    if ends == "stepwise":
+        result = bench(*given, "-p", "stepwise", "--stepwise", plugins=True)
+    else:
+        planted = "def pytest_runtest_logreport(report):\n    if report.failed:\n        raise KeyboardInterrupt\n"
+        result = bench(*given, "-p", "planted", **plant(tmp_path, planted))
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "Interrupted" in result.stdout or "KeyboardInterrupt" in result.stdout
+    assert TABLE in result.stdout
+
+
 def test_a_session_that_ends_early_keeps_its_rounds(bench: Bench, tmp_path: Path) -> None:
     """Another plugin ends it before the test that stores them: the sentence says where they are."""
     planted = "def pytest_runtest_protocol(item):\n    item.session.shouldstop = 'enough'\n    return True\n"

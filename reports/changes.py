@@ -14,7 +14,7 @@ from reports.creep import rising_error, slow_trend
 from reports.document import Column, Table, plain_rows
 from reports.levels import FEWEST_RUNS, SMALLEST, percent
 from reports.numbers import moment
-from reports.settings import changes, settings
+from reports.settings import changes, settings, variables
 from samenet.verdicts import ERROR_TOLERANCE
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class Change:
 def changed_versions(old: Observed, new: Observed) -> str:
     """Name what else than the commit is not the same in two runs: packages, settings, variables."""
     (old_slice, old_case), (new_slice, new_case) = old, new
-    before, after = (settings(part) | part.machine.environment for part in (old_slice, new_slice))
+    parts = (old_slice, new_slice)
+    before, after = (settings(part) | rest for part, rest in zip(parts, variables(old_slice, new_slice), strict=True))
     texts = (
         changes(old_case.versions, new_case.versions, word="to"),
         changes(before, after, absent="unset", word="to"),

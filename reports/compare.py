@@ -210,7 +210,8 @@ def setting_notes(old: Mapping[tuple[str, str], Observed], new: Mapping[tuple[st
     """Return a note for each set of settings that differ and bar no comparison."""
     names: dict[str, list[str]] = {}
     for key in new.keys() & old.keys():
-        if different := other_settings(old[key].slice, new[key].slice, new[key].case.device):
+        before, after = old[key], new[key]
+        if different := other_settings(before.slice, after.slice, (before.case, after.case)):
             names.setdefault(different, []).append(key[0])
     return [f"{', '.join(sorted(cases))}: {different} differ" for different, cases in names.items()]
 

@@ -9,6 +9,7 @@ from reports.document import Column, Row, Table, plain_rows
 from reports.frame import history_frame
 from reports.numbers import UNKNOWN, counted, figure, known, moment
 from reports.sentences import measured_at, noise_sentence
+from reports.settings import numbers, quota
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ def machine_facts(run: Slice) -> dict[str, Any]:
     """Return what is known of the machine; the driver only where there is a GPU to drive."""
     machine, load = run.machine, run.machine.load_average
     facts: dict[str, Any] = {f"hardware: {name}": value for name, value in machine.hardware.items() if value != []}
-    facts |= {"hardware fingerprint": machine.fingerprint, "threads": run.cases[0].threads, "system": machine.system}
+    facts |= {"hardware fingerprint": machine.fingerprint, "threads": run.cases[0].threads}
+    facts |= {"CPUs": numbers(machine), "CPU quota": quota(machine), "system": machine.system}
     if machine.gpu_driver or machine.hardware.get("gpus"):
         facts["GPU driver"] = machine.gpu_driver
     facts |= {"virtual machine": machine.virtualised, "governor": machine.governor}

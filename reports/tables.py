@@ -196,12 +196,25 @@ def pool(case: CaseResult, interface: str) -> str:
     )
 
 
+def threads_working(case: CaseResult) -> str:
+    """Return how many threads were seen to share the case's work, such as ``2`` or, in different launches, ``2-3``."""
+    seen = [launch.threads_working for launch in case.launches if launch.threads_working is not None]
+    return "-".join(map(str, sorted({min(seen), max(seen)}))) if seen else UNKNOWN
+
+
 def manifest(cases: Sequence[CaseResult]) -> Table:
     """Return what differs between the cases in a way that a reader must know."""
     keys = dict.fromkeys(key for case in cases for key in case.manifest)
-    columns = (CASE, *(Column(name, "manifest") for name in ("BLAS loaded", "thread runtime loaded", *keys)))
+    names = ("BLAS loaded", "thread runtime loaded", "threads working", *keys)
+    columns = (CASE, *(Column(name, "manifest") for name in names))
     rows = [
-        (case.case, pool(case, "blas"), pool(case, "openmp"), *(case.manifest.get(key) or UNKNOWN for key in keys))
+        (
+            case.case,
+            pool(case, "blas"),
+            pool(case, "openmp"),
+            threads_working(case),
+            *(case.manifest.get(key) or UNKNOWN for key in keys),
+        )
         for case in cases
     ]
     notes = () if keys else ("This run was saved without a manifest: only what its processes had loaded is known.",)

@@ -65,13 +65,13 @@ class Machine:
         cpus: the CPUs used, as the kernel numbers them.
         cpu_quota: CPUs, that the cgroup allows this process; None where no limit is known.
         system: kernel and libc.
-        governor: what sets the clock of CPU 0.
+        governor: what sets the clock of the CPUs used; all of them where CPUs have different ones.
         microcode: the revision that CPU 0 runs.
         virtualised: whether the CPUs report a hypervisor.
         gpu_driver: the version of NVIDIA's driver.
         load_average: of one minute, before the campaign.
         environment: the variables that can change a time and that workers got from the harness's environment; of paths
-            only the last names.
+            only the last names, and six hex digits that differ where the paths do.
     """
 
     hardware: dict[str, Any]

@@ -25,7 +25,7 @@ def upgrade(content: Fields) -> Fields:
     without = [_case(case) for case in section.get("cases_without_number", [])]
     cases = [*(entry["extra_info"] for entry in benchmarks), *without]
     context = {name: cases[0][name] for name in CONTEXT if name in cases[0]} if cases else {}
-    changed = {"schema": 2, "machine": _without(section["machine"], UNKNOWN, "governor", "gpu_driver")}
+    changed = {"schema": 2, "machine": _machine(section["machine"])}
     changed |= {"cases_without_number": without}
     if floor := section.get("noise_floor"):
         changed["noise_floor"] = _estimates(floor, "ratio")
@@ -37,6 +37,15 @@ def upgrade(content: Fields) -> Fields:
         if role in section:
             changed[role] = _entry(section[role], context)
     return content | {"benchmarks": benchmarks, "samenet": section | changed}
+
+
+def _machine(machine: Fields) -> Fields:
+    """Return the record of the machine, without a variable that every file of schema 1 has and no other."""
+    upgraded = _without(machine, UNKNOWN, "governor", "gpu_driver")
+    if "environment" in machine:
+        kept = {name: text for name, text in machine["environment"].items() if name != "KMP_DUPLICATE_LIB_OK"}
+        upgraded["environment"] = kept
+    return upgraded
 
 
 def _case(case: Fields) -> Fields:

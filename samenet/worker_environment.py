@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,10 @@ INFLUENTIAL = re.compile(
     "ROCBLAS_|MIOPEN_|LD_|MALLOC_|GLIBC_|MIMALLOC_|JEMALLOC_|_RJEM_|TCMALLOC_|SCUDO_|ASAN_|TSAN_|UBSAN_|LSAN_|MSAN_|"
     "LLVM_|PYTHON|COV_CORE_|COVERAGE_|CFLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|HWLOC_|NUMA_"
 )
+
+# Of a recorded value that had paths, which were cut to names; older files have the names alone.
+CHECKSUM_DIGITS = 6
+CHECKSUM = re.compile(rf" \([0-9a-f]{{{CHECKSUM_DIGITS}}}\)$")
 
 # Every library that has a thread setting gets the same one, and affinity holds those that have none (XLA).
 THREAD_VARIABLES = (
@@ -85,7 +90,7 @@ def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
 
 
 def recorded(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what workers get of ``environment`` that can change a time; of paths only the last names.
+    """Return what workers get of ``environment`` that can change a time; of paths the last names and a checksum.
 
     What is set for every worker is left out, since it follows from the number of threads and from samenet's version.
     """
@@ -105,6 +110,19 @@ def ignored(environment: Mapping[str, str]) -> list[str]:
 
 
 def without_folders(value: str) -> str:
-    """Return ``value`` with each path in it cut to its last name: the run may be published."""
+    """Return ``value`` with each path in it cut to its last name, since the run may be published.
+
+    The first digits of the whole value's SHA-256 follow where something was cut: ``lib (1f3a5c)``.
+    """
     text = value.encode(errors="replace").decode()  # a path may be no UTF-8
-    return os.pathsep.join(Path(part).name if os.sep in part else part for part in text.split(os.pathsep))
+    if os.sep not in text:
+        return text
+    names = os.pathsep.join(Path(part).name if os.sep in part else part for part in text.split(os.pathsep))
+    return f"{names} ({hashlib.sha256(os.fsencode(value)).hexdigest()[:CHECKSUM_DIGITS]})"
+
+
+def same_variable(one: str, other: str) -> bool:
+    """Return whether two recorded values may be the same: one saved without a checksum has only names to compare."""
+    names, others = CHECKSUM.sub("", one), CHECKSUM.sub("", other)
+    is_half = (names == one) != (others == other)
+    return names == others if is_half else one == other

@@ -155,8 +155,11 @@ DECISIVE = [
     ({"governor": "powersave"}, "governor: performance and powersave", "governor"),
     ({"microcode": "0x2"}, "microcode: 0x1 and 0x2", "microcode"),
     ({"virtualised": True}, "virtualised: no and yes", "virtualised"),
+    ({"cpu_quota": 2.0}, "cpu-quota: none known and 2", "cpu-quota"),
     ({"environment": {"OMP_THREAD_LIMIT": "1"}}, "variables: OMP_THREAD_LIMIT unset and 1", "variables"),
+    ({"environment": {"CXX": "g++ (123abc)"}}, "variables: CXX unset and g++ (123abc)", "variables"),
 ]
+MKL = {"user_api": "blas", "internal_api": "mkl", "version": "2023", "filepath": "/b", "num_threads": 2}
 
 
 @pytest.mark.parametrize(("machine", "named", "across"), DECISIVE)
@@ -195,6 +198,7 @@ def test_no_setting_explains_a_higher_error(tmp_path: Path, machine: dict[str, A
         ({"gpu_driver": "570"}, {}, "GPU driver unknown and 570"),
         ({"environment": {"CUDA_VISIBLE_DEVICES": "0"}}, {}, "CUDA_VISIBLE_DEVICES unset and 0"),
         ({"microcode": "0x1"}, {}, "microcode unknown and 0x1"),
+        ({"cpus": [2, 3]}, {}, "CPUs unknown and 2,3"),
     ],
 )
 def test_other_settings_are_printed_next_to_the_verdict(
@@ -208,6 +212,38 @@ def test_other_settings_are_printed_next_to_the_verdict(
     result = compare(tmp_path, "base", "head")
     assert result.code == 1
     assert f"numpy-cpu, torch-cpu: {note} differ\n" in result.out
+
+
+@pytest.mark.parametrize(
+    ("pools", "note"),
+    [
+        ([MKL], "numpy-cpu: BLAS openblas 0.3 and mkl 2023 differ\n"),
+        (
+            [{"user_api": "openmp", "internal_api": "openmp", "prefix": "libgomp", "version": None}],
+            "numpy-cpu: BLAS openblas 0.3 and none, OpenMP none and libgomp differ\n",
+        ),
+        ([{"user_api": "blas", "internal_api": "openblas", "version": "0.3", "filepath": "/b", "num_threads": 9}], ""),
+    ],
+)
+def test_another_library_is_printed_next_to_the_verdict(tmp_path: Path, pools: list[dict[str, Any]], note: str) -> None:
+    """By name, version and architecture: the same one in another file is no difference."""
+    save_history(tmp_path)
+    save_pair(tmp_path, record("numpy", 2.0), record("numpy", 4.0, thread_pools=pools))
+    result = compare(tmp_path, "base", "head")
+    assert result.code == 1
+    assert note in result.out
+    assert ("differ\n" in result.out) == bool(note)
+
+
+@pytest.mark.parametrize(("after", "code"), [("lib (abcdef)", 2), ("lib (012345)", 1), ("lib", 1), ("lib64", 2)])
+def test_paths_with_equal_last_names_are_not_the_same(tmp_path: Path, after: str, code: int) -> None:
+    """Two MKLs may both be in a folder named lib; a run that was saved without checksums may have either."""
+    machines = [{"environment": {"LD_LIBRARY_PATH": text}} for text in ("lib (012345)", after)]
+    for number in range(4):
+        save(tmp_path, f"{number}", run(record("numpy", 2 + number / 100), hours=number, machine=machines[0]))
+    save(tmp_path, "base", run(record("numpy", 2.0), hours=100, machine=machines[0]))
+    save(tmp_path, "head", run(record("numpy", 4.0), hours=101, machine=machines[1]))
+    assert compare(tmp_path, "base", "head").code == code
 
 
 def test_another_driver_bars_a_case_on_a_gpu(tmp_path: Path) -> None:

@@ -201,13 +201,31 @@ def test_equal_hardware_has_equal_fingerprints(kernel: Path) -> None:
     assert machine.microcode == "0x1"
     assert machine.hardware["cpu"] == "A CPU"
     assert machine.hardware["memory_gib"] == 24
-    write(kernel / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n")
     again = describe((2, 3))
-    assert again.governor == "performance"
     assert again.fingerprint == machine.fingerprint
     assert describe((0,)).fingerprint != machine.fingerprint
     write(kernel / "proc/meminfo", "MemTotal:       16384000 kB\n")
     assert describe((0, 1)).fingerprint != machine.fingerprint
+
+
+def test_the_governor_is_that_of_the_cpus_used(kernel: Path) -> None:
+    """All of them, where they have different ones; that of CPU 0 only if it is used."""
+    for cpu, governor in enumerate(["powersave", "performance", "schedutil", "performance"]):
+        write(kernel / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", f"{governor}\n")
+    assert describe((0,)).governor == "powersave"
+    assert describe((1, 3)).governor == "performance"
+    assert describe((3, 2)).governor == "performance, schedutil"
+    assert describe((7,)).governor is None
+
+
+def test_processors_without_a_name_are_told_apart(kernel: Path) -> None:
+    """ARM's list numbers in /proc/cpuinfo: two of them do not have the same hardware."""
+    text = "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: {}\nCPU revision\t: 1\n"
+    write(kernel / "proc/cpuinfo", text.format("0xd0c"))
+    one = describe((0,))
+    assert one.hardware["cpu"] == "ARM implementer 0x41, part 0xd0c, variant 0x3, revision 1"
+    write(kernel / "proc/cpuinfo", text.format("0xd40"))
+    assert describe((0,)).fingerprint != one.fingerprint
 
 
 def test_the_fingerprint_of_known_hardware_stays() -> None:

@@ -134,6 +134,22 @@ def test_the_unknown_has_one_word(tmp_path: Path) -> None:
     assert [row.cells["loop"] for row in facts_of_cases.rows] == ["Python", "unknown", "unknown"]
 
 
+def test_the_cpus_and_the_threads_that_worked_are_shown(tmp_path: Path) -> None:
+    """With the quota, in the table of the machine; of the threads the fewest and most of all launches."""
+    launches = [{"launch": number, "threads_working": working} for number, working in enumerate((2, 3, 2))]
+    saved = run(
+        record(launches=launches),
+        record("torch", launches=launches[:1]),
+        record("jax"),
+        machine={"cpus": [2, 5], "cpu_quota": 2.5},
+    )
+    (section,) = assembled(tmp_path, saved).sections
+    tables = {table.name: table for table in section.tables}
+    assert [value(tables["machine"], what) for what in ("CPUs", "CPU quota")] == ["2,5", "2.5"]
+    seen = {row.cells["case"]: row.cells["threads working"] for row in tables["manifest"].rows}
+    assert seen == {"numpy-cpu": "2-3", "torch-cpu": "2", "jax-cpu": "unknown"}
+
+
 def test_phases_that_were_not_measured_are_unknown() -> None:
     """A launch that started next to another one has no phases, and no break-even follows from it."""
     launches = tuple(Launch(launch=number) for number in range(5))

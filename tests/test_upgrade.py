@@ -57,13 +57,14 @@ def test_sentences_and_zeros_of_schema_1_get_their_meaning() -> None:
         "seconds": {"value": 1.0, "low": -0.1, "high": 2.0},
     }
     case |= {"peak_bytes": 0, "manifest": {"blas": "not stated", "compile": "none"}}
-    machine = {"governor": "not told", "gpu_driver": "none"}
+    variables = {"KMP_DUPLICATE_LIB_OK": "True", "CXX": "g++"}
+    machine = {"governor": "not told", "gpu_driver": "none", "environment": variables}
     new = upgrade({"benchmarks": [{"extra_info": case}], "samenet": {"schema": 1, "machine": machine}})
     found = new["benchmarks"][0]["extra_info"]
     assert found["seconds"] == {"value": 1.0}
     assert found["manifest"] == {"blas": "unknown", "compile": "none"}
     assert "peak_bytes" not in found
-    assert new["samenet"]["machine"] == {}
+    assert new["samenet"]["machine"] == {"environment": {"CXX": "g++"}}
     assert [each.get("disturbance", {}).get("cause") for each in found["rounds"]] == [None, "throttled", "contended"]
     assert found["rounds"][0]["gpu"] == {"slowdown": "", "others": 0}
     assert "joules" not in found["rounds"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,23 @@ def test_what_is_passed_on_is_recorded(row: Situation, monkeypatch: pytest.Monke
         assert environment_of(NUMPY, 2, tmp_path)[name] == value
         shown = describe(choose_cpus(1)).environment[name]
         assert "/" not in shown
-        assert shown.split(":")[-1] == value.rpartition("/")[2]
+        assert shown.split(" (")[0] == value.rpartition("/")[2]
         assert name not in worker_environment.ignored(os.environ)
+
+
+def test_different_paths_differ_in_what_is_recorded() -> None:
+    """Also if their last names are the same; a run that was saved with these alone may be the same."""
+    paths = ("/opt/mkl/lib", "/opt/openblas/lib", "/opt/openblas/lib:/usr/lib", "/opt/\udcff/lib")
+    texts = [worker_environment.recorded({"LD_LIBRARY_PATH": path})["LD_LIBRARY_PATH"] for path in paths]
+    old, mkl, openblas = "lib", texts[0], texts[1]
+    assert len(set(texts)) == len(paths)
+    assert re.fullmatch(r"lib \([0-9a-f]{6}\)", mkl)
+    assert not worker_environment.same_variable(mkl, openblas)
+    assert worker_environment.same_variable(mkl, mkl)
+    assert worker_environment.same_variable(mkl, old)
+    assert worker_environment.same_variable(old, old)
+    assert not worker_environment.same_variable(mkl, "lib64")
+    assert worker_environment.recorded({"CXX": "g++"}) == {"CXX": "g++"}
 
 
 @pytest.mark.parametrize(("case", "name"), [("theano-cpu", ".theanorc"), ("pytensor-cpu", ".pytensorrc")])

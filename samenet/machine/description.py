@@ -26,7 +26,7 @@ def describe(cpus: Sequence[int]) -> Machine:
         cpus=tuple(cpus),
         cpu_quota=cgroups.cpu_quota(os.getpid()),
         system=platform.platform(),
-        governor=files.read_text(files.SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+        governor=governor(cpus),
         microcode=cpuinfo.get("microcode"),
         virtualised="hypervisor" in cpuinfo.get("flags", "").split(),
         gpu_driver=gpu.driver(),
@@ -35,18 +35,31 @@ def describe(cpus: Sequence[int]) -> Machine:
     )
 
 
+def governor(cpus: Sequence[int]) -> str | None:
+    """Return what sets the clock of ``cpus``, all of them where they have different ones, or None if it is unknown."""
+    folders = [files.SYS / f"devices/system/cpu/cpu{cpu}/cpufreq" for cpu in cpus]
+    return ", ".join(sorted({files.read_text(folder / "scaling_governor") for folder in folders} - {""})) or None
+
+
 def describe_hardware(cpus: Sequence[int], cpuinfo: dict[str, str]) -> dict[str, Any]:
     """Return what has to be equal before two runs may be compared."""
     # As /proc shows it, and not sysconf: in a container lxcfs changes /proc alone.
     memory = files.read_fields(files.PROC / "meminfo").get("MemTotal")
     return {
-        "cpu": cpuinfo.get("model name", platform.processor()),
+        "cpu": cpuinfo.get("model name") or arm_name(cpuinfo) or platform.processor(),
         "architecture": platform.machine(),
         "cpus_present": os.sysconf("SC_NPROCESSORS_ONLN"),  # os.cpu_count() follows PYTHON_CPU_COUNT
         "cpus_used": len(cpus),
         "memory_gib": round(int(memory.split()[0]) / 2**20) if memory else None,  # of KiB
         "gpus": gpu.models(),
     }
+
+
+def arm_name(cpuinfo: dict[str, str]) -> str:
+    """Return what an ARM processor says instead of its name, such as ``ARM implementer 0x41, part 0xd0c``."""
+    names = ("implementer", "part", "variant", "revision")
+    known = [f"{name} {cpuinfo[f'CPU {name}']}" for name in names if cpuinfo.get(f"CPU {name}")]
+    return f"ARM {', '.join(known)}" if known else ""
 
 
 def fingerprint(hardware: dict[str, Any]) -> str:

@@ -23,10 +23,14 @@ FLOP_PER_THREAD = 1.2e8
 
 
 class Activity(NamedTuple):
-    """What the threads of a worker did during a run: how many worked, and on which CPUs these may run."""
+    """What the threads of a worker did during a run: how many worked, and on which CPUs these may run.
+
+    ``affinities`` has the CPUs of each of them; where it is empty, each may run on all of ``cpus``.
+    """
 
     working: int
     cpus: tuple[int, ...]
+    affinities: tuple[frozenset[int], ...] = ()
 
 
 def shortage(seen: Activity | None, pools: Sequence[Mapping[str, Any]], given: Sequence[int], step_flops: float) -> str:
@@ -38,33 +42,51 @@ def shortage(seen: Activity | None, pools: Sequence[Mapping[str, Any]], given: S
         return ""
     expected = min(len(given), int(step_flops / FLOP_PER_THREAD))
     small = small_pool(seen.working, pools, len(given))
-    stacked = len(seen.cpus) < min(seen.working, len(given))
+    stacked = stacked_threads(seen, len(given))
     if not (small or stacked or seen.working < expected):
         return ""
     sentence = f"{seen.working} of {len(given)} threads worked"
     if not set(given) <= set(seen.cpus):
-        sentence += (
-            f"; its threads may run on CPU{'s' if len(seen.cpus) > 1 else ''} {', '.join(map(str, seen.cpus))} only"
-        )
+        sentence += f"; its threads may run on {listed(seen.cpus)} only"
+    elif stacked:
+        sentence += f"; {stacked}"
     return f"{sentence}; {small}" if small else sentence
+
+
+def stacked_threads(seen: Activity, given: int) -> str:
+    """Say how many threads share too few CPUs, or return "": fewer than they are, and than the ``given`` ones."""
+    affinities = seen.affinities or (frozenset(seen.cpus),) * seen.working
+    for cpus in sorted({*affinities, frozenset(seen.cpus)}, key=lambda each: (len(each), sorted(each))):
+        confined = sum(each <= cpus for each in affinities)
+        if len(cpus) < min(confined, given):
+            return f"{confined} of them may run on {listed(sorted(cpus))} only"
+    return ""
+
+
+def listed(cpus: Sequence[int]) -> str:
+    """Return ``cpus`` in words, such as ``CPUs 0, 1``."""
+    return f"CPU{'s' if len(cpus) > 1 else ''} {', '.join(map(str, cpus))}"
 
 
 def small_pool(working: int, pools: Sequence[Mapping[str, Any]], given: int) -> str:
     """Say which pool is smaller than what was given, or return ""; a lane may have threads outside of all pools.
 
-    One of several pools may be small because its library can use no more, and may have nothing to do. A pool of one
-    thread was made so, unless its library was built without threads.
+    One of several pools may be small because its library can use no more, and may have nothing to do: it counts if as
+    many threads worked as it has, and so it was what limited them. A pool of one thread was made so, unless its library
+    was built without threads.
     """
-    sizes = {
-        str(pool.get("internal_api", "unknown")): int(pool["num_threads"])
+    sizes = [
+        (int(pool["num_threads"]), str(pool.get("internal_api", "unknown")))
         for pool in pools
         if pool.get("num_threads") and pool.get("threading_layer") != "disabled"
-    }
-    if not sizes:
-        return ""
-    smallest = min(sizes, key=lambda name: sizes[name])
-    size = 1 if sizes[smallest] == 1 else max(sizes.values())
-    return "" if size >= given or working > size else f"the pool of {smallest} has {size} where {given} were given"
+    ]
+    every_is_small = all(size < given for size, _ in sizes)
+    small = [
+        f"the pool of {name} has {size} where {given} were given"
+        for size, name in sorted(sizes)
+        if working <= size < given and (every_is_small or size in {1, working})
+    ]
+    return small[0] if small else ""
 
 
 class Busy(NamedTuple):
@@ -98,11 +120,11 @@ class ThreadWatch:
             for thread, each in busy.items()
             if each.total >= WORKING_SHARE * part and each.ran >= RUNNING_SHARE * part
         ]
-        cpus: set[int] = set()
+        affinities = []
         for thread in working:
             with contextlib.suppress(ProcessLookupError):  # it has ended since
-                cpus |= os.sched_getaffinity(thread)
-        return Activity(len(working), tuple(sorted(cpus)))
+                affinities.append(frozenset(os.sched_getaffinity(thread)))
+        return Activity(len(working), tuple(sorted(frozenset().union(*affinities))), tuple(affinities))
 
     def _since(self, thread: int, now: Busy) -> Busy:
         before = self._start.get(thread, Busy(0, 0))

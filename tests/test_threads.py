@@ -126,6 +126,55 @@ def test_of_many_threads_only_as_many_are_expected_as_the_step_is_worth() -> Non
     assert shortage(Activity(4, tuple(given)), pools, given, BOOK.step_flops) == "4 of 64 threads worked"
 
 
+@pytest.mark.parametrize(
+    ("working", "sizes", "lacks"),
+    [
+        (8, {"openblas": 16, "openmp": 8}, "the pool of openmp has 8 where 16 were given"),
+        (8, {"openmp": 8, "openblas": 16}, "the pool of openmp has 8 where 16 were given"),
+        (8, {"openmp": 8}, "the pool of openmp has 8 where 16 were given"),
+        (10, {"openblas": 12, "openmp": 9}, "the pool of openblas has 12 where 16 were given"),
+        (8, {"openblas": 12}, "the pool of openblas has 12 where 16 were given"),
+        (8, {"openblas": 16, "openmp": 16}, ""),  # as many as its step is worth
+        (8, {"openblas": 16, "openmp": 12}, ""),  # it may have nothing to do, or be all that its library can use
+        (16, {"openblas": 16, "openmp": 8}, ""),
+    ],
+)
+def test_a_pool_that_limits_the_threads_is_a_shortage_next_to_a_larger_one(
+    working: int, sizes: dict[str, int], lacks: str
+) -> None:
+    """On 16 CPUs, half of which would be enough for the book's step."""
+    pools = [{"internal_api": name, "num_threads": size} for name, size in sizes.items()]
+    sentence = shortage(Activity(working, tuple(range(16))), pools, range(16), BOOK.step_flops)
+    assert sentence == (f"{working} of 16 threads worked; {lacks}" if lacks else "")
+
+
+def test_a_second_pool_of_the_same_library_does_not_hide_the_first() -> None:
+    """As with numpy's OpenBLAS next to scipy's."""
+    pools = [{"internal_api": "openblas", "num_threads": size} for size in (8, 16)]
+    assert shortage(Activity(8, tuple(range(16))), pools, range(16), BOOK.step_flops)
+
+
+ALL = frozenset(range(4))
+
+
+@pytest.mark.parametrize(
+    ("affinities", "lacks"),
+    [
+        ([ALL, {0}, {0}, {0}], "3 of them may run on CPU 0 only"),
+        ([ALL, ALL, {1, 2}, {1}, {2}], "3 of them may run on CPUs 1, 2 only"),
+        ([ALL, {0}, {1}, {2}, {3}], ""),
+        ([ALL] * 9, ""),
+        ([{0}, {1}, {2}, {3}], ""),
+        ([ALL, {0, 1}, {0, 1}], ""),
+    ],
+)
+def test_threads_that_share_too_few_cpus_are_a_shortage(affinities: Sequence[set[int]], lacks: str) -> None:
+    """Whatever the others may use; four CPUs were given."""
+    seen = Activity(len(affinities), tuple(ALL), tuple(map(frozenset, affinities)))
+    sentence = shortage(seen, [], sorted(ALL), 1e7)
+    assert sentence == (f"{len(affinities)} of 4 threads worked; {lacks}" if lacks else "")
+
+
 def test_without_the_schedulers_statistics_ticks_are_counted(kernel: Path) -> None:
     """And without any statistic nothing is known, and nothing is held against a case."""
     assert ThreadWatch(7).stop(2, 1.0) is None

@@ -14,6 +14,7 @@ from reports.__main__ import main
 from reports.creep import rising_error, slow_trend
 from reports.feed import ATOM
 from reports.levels import Levels
+from samenet.verdicts import ERROR_TOLERANCE
 from tests.support.saved_runs import record, run, save
 
 if TYPE_CHECKING:
@@ -112,6 +113,31 @@ def test_an_error_that_rises_slowly_is_found() -> None:
     assert rising_error([12.0] * 10 + [13.0] * 10) is None
     assert rising_error([math.nan] * 10) is None
     assert rising_error([math.nan, *slow, math.nan])
+
+
+@pytest.mark.parametrize("runs", [30, 90])
+@pytest.mark.parametrize("spread", [0.03, 0.04, 0.05, 0.08])
+def test_flat_errors_that_vary_have_no_slow_trend(spread: float, runs: int) -> None:
+    """At most 1 of 200, also where neighbours often differ by more than the tolerance."""
+    rng = np.random.default_rng(5)
+    found = [rising_error((12 + noise(rng, runs, spread)).tolist()) for _ in range(200)]
+    assert sum(trend is not None for trend in found) <= 1
+
+
+RISE = 2 * ERROR_TOLERANCE
+RISES = {
+    "all along": RISE * PLACES / RUNS,
+    "from run 60 on": RISE * np.maximum(0, PLACES - 60) / 30,
+    "after an improvement": RISE * np.abs(PLACES - 45) / 45,
+}
+
+
+@pytest.mark.parametrize("name", RISES)
+def test_an_error_that_rises_is_found_in_noise(name: str) -> None:
+    """By twice the tolerance, with a noise of a fifth of it."""
+    rng = np.random.default_rng(6)
+    found = [rising_error((12 + RISES[name] + noise(rng, RUNS, 0.02)).tolist()) for _ in range(100)]
+    assert sum(trend is not None for trend in found) >= 95
 
 
 def save_creep(folder: Path, logs: Array, **more: Any) -> None:

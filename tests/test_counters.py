@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from samenet.environments import ROOT
-from samenet.machine.counters import CpuLoad, Watch, joules_between, since
+from samenet.machine.counters import CpuLoad, Watch, joules_between, since, unknown_readings
 from samenet.machine.cpus import choose_cpus
 from samenet.records import Disturbance, State
 from tests.support.kernel import in_namespace, write
@@ -134,6 +135,35 @@ def test_a_machine_without_counters_can_be_measured(kernel: Path) -> None:
     assert load.disturbance is None
 
 
+@pytest.mark.parametrize(
+    ("ran", "counted", "known"),
+    [
+        (0.29, 0, False),  # it is frozen, or the CPUs are others
+        (0.29, 10, False),
+        (0.29, 27, True),  # the kernel counts in ticks
+        (0.02, 0, True),
+        (0.29, 40, True),
+    ],
+)
+def test_a_count_that_lacks_the_workers_own_work_is_unknown(
+    kernel: Path, *, ran: float, counted: int, known: bool
+) -> None:
+    """So is the steal, which is in the same lines: else neither could ever disturb a block."""
+    write_counters(kernel)
+    watch = Watch(PID, (0, 1))
+    write(kernel / f"proc/{PID}/task/1/schedstat", f"{1_000_000_000 + round(ran * 1e9)} 2000000 9")
+    write(kernel / "proc/stat", STAT.replace("cpu0 100", f"cpu0 {100 + counted}"))
+    load = watch.stop()
+    assert (load.others_seconds is not None) == (load.steal_seconds is not None) == known
+    assert load.worker_seconds == pytest.approx(ran)
+
+
+def test_a_frozen_count_is_among_the_unknown_readings(kernel: Path) -> None:
+    """The harness works for a moment, and is not counted."""
+    write_counters(kernel)
+    assert unknown_readings((0, 1), has_quota=True) == ["others_seconds", "steal_seconds"]
+
+
 def test_a_worker_that_has_ended_has_no_seconds(kernel: Path) -> None:
     """Its counters went with it."""
     write_counters(kernel)
@@ -241,6 +271,26 @@ watch = Watch(os.getpid(), [int(cpu) for cpu in sys.argv[2:]])
 sum(range(10_000_000))
 print(json.dumps(asdict(watch.stop())))
 """
+
+
+UNKNOWN = """
+import os, sys
+from samenet.machine.counters import unknown_readings
+before = os.sched_getaffinity(0)
+print(unknown_readings([int(cpu) for cpu in sys.argv[2:]], has_quota=False))
+assert os.sched_getaffinity(0) == before
+"""
+
+
+def test_readings_of_this_machine_are_known_unless_they_are_frozen(tmp_path: Path) -> None:
+    """With the real /proc/stat, and with a copy of it in its place."""
+    cpus = [str(cpu) for cpu in choose_cpus(None)]
+    stat = tmp_path / "stat"
+    stat.write_text(Path("/proc/stat").read_text())
+    for mount, readings in {"true": set(), 'mount --bind "$2" /proc/stat': {"others_seconds", "steal_seconds"}}.items():
+        result = in_namespace(mount, UNKNOWN, str(stat), *cpus)
+        assert result.returncode == 0, result.stderr
+        assert set(ast.literal_eval(result.stdout)) == readings
 
 
 def test_a_container_that_hides_a_cpu_leaves_its_time_unknown(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -23,6 +24,8 @@ OTHERS_SHARE = 0.01
 STEAL_SHARE = 0.05
 QUOTA_SHARE = 0.01  # as many threads as the quota has CPUs are stopped for moments, where a period ends a little late
 TICK_SECONDS = 0.01  # in which the kernel counts others and steal
+MISSED_SHARE = 0.02  # of the CPUs' time; if more of the worker's own is not counted, the count is not of these CPUs
+PROBE_SECONDS = 0.05  # of work that has to be counted: some ticks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,8 @@ class CpuLoad:
 
     ``worker_seconds``: the worker's own. ``waiting_seconds``: its threads were in a run queue, ready, while something
     else had their CPU. ``others_seconds``: work of other processes than the worker and the harness, to two of the
-    kernel's ticks, and so below 0 too. ``steal_seconds``: taken by the hypervisor.
+    kernel's ticks, and so below 0 too; unknown, as steal, where it is so far below that work of the worker's own is
+    missing. ``steal_seconds``: taken by the hypervisor.
     ``throttled_seconds``: the quota of its cgroup, or of one above, kept it from CPUs that it could have used.
     ``throttles``: thermal throttling events. ``megahertz``: the CPUs' mean frequency at the end. ``joules``: the energy
     of the processor's packages (RAPL). ``readings``: how many of these loads it is the sum of.
@@ -100,15 +104,20 @@ class Watch:
         ran = scaled(since(start.running_nanoseconds, end.running_nanoseconds), 1e-9)
         tick = 1 / os.sysconf("SC_CLK_TCK")
         busy = scaled(since(start.busy_ticks, end.busy_ticks), tick)
+        steal = scaled(since(start.steal_ticks, end.steal_ticks), tick)
         harness = (end.harness_nanoseconds - start.harness_nanoseconds) * 1e-9
+        wall = time.perf_counter() - self._begin
+        others = None if busy is None or ran is None else busy - ran - harness
+        if others is not None and misses_work(others + (steal or 0), wall, len(self._cpus)):
+            others = steal = None
         return CpuLoad(
             megahertz=mean_megahertz(self._cpus),
-            wall_seconds=time.perf_counter() - self._begin,
+            wall_seconds=wall,
             cpus=len(self._cpus),
             worker_seconds=ran,
             waiting_seconds=scaled(since(start.waiting_nanoseconds, end.waiting_nanoseconds), 1e-9),
-            others_seconds=None if busy is None or ran is None else busy - ran - harness,
-            steal_seconds=scaled(since(start.steal_ticks, end.steal_ticks), tick),
+            others_seconds=others,
+            steal_seconds=steal,
             throttled_seconds=throttled_between(start.throttled_nanoseconds, end.throttled_nanoseconds),
             throttles=since(start.throttles, end.throttles),
             joules=joules_between(start.microjoules, end.microjoules),
@@ -118,11 +127,44 @@ class Watch:
 def unknown_readings(cpus: Sequence[int], *, has_quota: bool) -> list[str]:
     """Return which readings that can show a disturbed round cannot be taken here, on ``cpus``."""
     load = Watch(os.getpid(), cpus).stop()
-    readings = {"waiting_seconds": load.waiting_seconds, "others_seconds": load.others_seconds}
-    readings |= {"steal_seconds": load.steal_seconds} | (
-        {"throttled_seconds": load.throttled_seconds} if has_quota else {}
-    )
+    is_counted = counts_work(cpus[0])
+    readings = {
+        "waiting_seconds": load.waiting_seconds,
+        "others_seconds": load.others_seconds if is_counted else None,
+        "steal_seconds": load.steal_seconds if is_counted else None,
+    }
+    if has_quota:
+        readings["throttled_seconds"] = load.throttled_seconds
     return [name for name, value in readings.items() if value is None]
+
+
+def misses_work(rest_seconds: float, wall_seconds: float, cpus: int) -> bool:
+    """Return whether /proc/stat lacks work of the worker's own: it is frozen, or shows other CPUs than it runs on.
+
+    ``rest_seconds``: busy and stolen time less the worker's, which may include what was stolen from it. The kernel
+    counts in ticks, of which each CPU may lack one, and the worker in nanoseconds.
+    """
+    return rest_seconds < -((1 + cpus) * TICK_SECONDS + MISSED_SHARE * wall_seconds * cpus)
+
+
+def counts_work(cpu: int) -> bool:
+    """Return whether /proc/stat counts what this thread does on ``cpu`` for a moment; True if that is not known."""
+    ticks = cpu_ticks([cpu])
+    if ticks[0] is None:
+        return True
+    allowed = os.sched_getaffinity(0)
+    with contextlib.suppress(OSError):  # it has gone offline
+        os.sched_setaffinity(0, [cpu])
+        begin, ran = time.perf_counter(), time.thread_time()
+        while time.thread_time() - ran < PROBE_SECONDS:
+            pass
+        ran, wall = time.thread_time() - ran, time.perf_counter() - begin
+        rises = [
+            scaled(since(*pair), 1 / os.sysconf("SC_CLK_TCK")) for pair in zip(ticks, cpu_ticks([cpu]), strict=True)
+        ]
+        os.sched_setaffinity(0, allowed)
+        return not misses_work(sum(rise or 0 for rise in rises) - ran, wall, 1)
+    return True
 
 
 def since(start: int | None, end: int | None) -> int | None:

@@ -9,13 +9,12 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import impls
-from impls.lanes import Case, Device
+from impls.lanes import Case, Device, Implementation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
+    from importlib.metadata import EntryPoint
     from types import ModuleType
-
-    from impls.lanes import Implementation
 
 ENTRY_POINTS = "samenet.implementations"
 SIDECAR = "_lanes"
@@ -41,7 +40,28 @@ def own_implementations() -> tuple[Implementation, ...]:
 @cache
 def implementations() -> tuple[Implementation, ...]:
     """Return the implementations of this repository, then those of other packages."""
-    return own_implementations() + tuple(entry.load() for entry in entry_points(group=ENTRY_POINTS))
+    known = {implementation.name: implementation for implementation in own_implementations()}
+    for entry in entry_points(group=ENTRY_POINTS):
+        implementation = load(entry, known)
+        known[implementation.name] = implementation
+    return tuple(known.values())
+
+
+def load(entry: EntryPoint, taken: Container[str]) -> Implementation:
+    """Return what ``entry`` names, or in its place an implementation whose case is skipped with what is wrong with it.
+
+    Names have to differ from those that are ``taken``.
+    """
+    package = entry.dist.name if entry.dist else "another package"
+    try:
+        implementation: Implementation = entry.load()
+        if implementation.name not in taken:
+            return implementation
+        reason = f"{package} has an implementation {implementation.name}, and so has another package; uninstall one"
+    except Exception as error:  # noqa: BLE001  # another package's
+        reason = f"its entry point in {package} cannot be loaded ({type(error).__name__}: {error})"
+    name = f"{package}:{entry.name}"
+    return Implementation(name=name, trainer="", environment=name, packages=(), unavailable={"cpu": reason})
 
 
 @cache

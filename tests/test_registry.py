@@ -5,13 +5,15 @@ from __future__ import annotations
 import configparser
 import json
 import re
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from impls import jax_lanes, theano_lanes, torch_lanes
 from impls.lanes import MANIFEST, Case, Device, Implementation, Lane
-from impls.registry import bounds, cases, own_implementations
+from impls.registry import ENTRY_POINTS, bounds, cases, load, own_implementations
+from impls.workload import Workload
 from samenet.environments import ROOT
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "add-your-framework.md"
 NAMES = {implementation.name: implementation for implementation in own_implementations()}
+NUMPY = NAMES["numpy"]
 
 
 def foreign(**fields: Any) -> Implementation:
@@ -104,6 +107,22 @@ def test_tox_installs_what_a_lane_needs(implementation: Implementation) -> None:
     lines = tox[f"testenv:{implementation.environment}"]["deps"].splitlines()
     pinned = {re.split(r"[{=]", line)[0] for line in lines if "==" in line}
     assert {distribution.lower() for _, distribution in implementation.packages} <= pinned
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("missing_module:LANE", "its entry point in another package cannot be loaded (ModuleNotFoundError: No module"),
+        ("impls.lanes:MANIFEST", "its entry point in another package cannot be loaded (AttributeError: 'dict' object"),
+        ("impls.numpy_lanes:IMPLEMENTATIONS[0]", "its entry point in another package cannot be loaded (AttributeError"),
+        ("tests.test_registry:NUMPY", "another package has an implementation numpy, and so has another package;"),
+    ],
+)
+def test_a_foreign_implementation_that_cannot_be_used_is_skipped(value: str, reason: str) -> None:
+    """It costs the others nothing, and its case says why."""
+    made = load(EntryPoint("mine", value, ENTRY_POINTS), NAMES)
+    assert made.name == "another package:mine"
+    assert Case(made, Device("cpu")).unsupported(Workload()).startswith(f"unsupported: {reason}")
 
 
 def test_the_pages_example_is_measured_from_outside(bench: Bench, tmp_path: Path) -> None:

@@ -194,11 +194,13 @@ class Round:
     gpu: GpuLoad | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a duration that no clock shows.
+        """Refuse a block that nothing can have measured.
 
         Raises:
-            ValueError: the wall time is not a positive number.
+            ValueError: the wall time is not a positive number, or there are no updates.
         """
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"a block of {self.steps} steps cannot be timed")
         if not 0 < self.wall_seconds < float("inf"):
             raise ValueError(f"a block of {self.wall_seconds:g} s is not a duration")
 
@@ -217,6 +219,16 @@ def clean_seconds(rounds: Iterable[Round], iterations: int) -> dict[tuple[int, i
     return {(each.launch, each.turn): each.round_seconds(iterations) for each in clean_rounds(rounds)}
 
 
+def check_error_rate(percent: float, of: str) -> None:
+    """Refuse an error rate that no predictions have; NaN is one that is not known.
+
+    Raises:
+        ValueError: it is below 0 or above 100 %.
+    """
+    if percent < 0 or percent > 100:
+        raise ValueError(f"{of} an error rate of {percent:g} %")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
     """The error at one point of the training, measured outside the clock.
@@ -230,3 +242,11 @@ class CurvePoint:
     updates: int
     seconds: float | None = None
     error_percent: float
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible error.
+
+        Raises:
+            ValueError: it is below 0 or above 100 %.
+        """
+        check_error_rate(self.error_percent, f"the curve has after {self.updates} updates")

@@ -8,13 +8,15 @@ from statistics import median
 from typing import Any
 
 from samenet.context import Context, Machine
-from samenet.records import CurvePoint, Launch, Round, State, clean_rounds, clean_seconds
+from samenet.records import CurvePoint, Launch, Round, State, check_error_rate, clean_rounds, clean_seconds
 from samenet.stats import CONFIDENCE, Estimate
 
 # 1: until 0.1.0. Unknown numbers were 0, an unknown text "not told", a disturbance was a sentence.
 # 2: 0.2.0. The unknown is null, a disturbance has a cause, ``bound``, ``again`` and ``against.before`` hold whole
 #    results, a campaign has an id and may be unfinished.
 SCHEMA = 2
+
+LOWEST_CONFIDENCE, HIGHEST_CONFIDENCE = 0.5, 0.9999  # of an interval; beyond them its width has no meaning
 
 
 class Outcome(StrEnum):
@@ -127,12 +129,17 @@ class CaseResult(Context):
     curve: tuple[CurvePoint, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a valid case without what its tables are made of.
+        """Refuse what no campaign has, and a valid case without what its tables are made of.
 
         Raises:
-            ValueError: it has no seconds.
+            ValueError: its confidence is not one of an interval, an error rate is not one, or it is valid and has no
+                seconds.
         """
         Context.__post_init__(self)
+        if not LOWEST_CONFIDENCE <= self.confidence <= HIGHEST_CONFIDENCE:
+            raise ValueError(f"{self.case} has intervals at a confidence of {self.confidence:g}")
+        for name, rate in self.error_rates.items():
+            check_error_rate(rate, f"{self.case} has for {name}")
         if self.state is State.VALID and self.seconds is None:
             raise ValueError(f"{self.case} is valid and has no seconds")
 

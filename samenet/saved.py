@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MOST_BYTES = 2**30  # of one file: a campaign of a day has some megabytes
+MOST_BYTES = 2**27  # of one file: a campaign of a day has some megabytes
+NO_MEMORY = "needs more memory than there is"
 MOST_DIGITS = 19  # of an integer: no table or picture has room for 10**400, nor has numpy
 LARGEST = 1e40  # of a number: float32 ends before it, and tables and pictures can multiply a few of them
 YEARS = range(1970, 2262)  # of a date, as pandas and matplotlib can hold them
@@ -85,6 +86,8 @@ def read_run(path: Path) -> Run:
         return read_saved(path)
     except StorageError as error:
         raise StorageError(f"{path} {error}") from None
+    except MemoryError:
+        raise StorageError(f"{path} {NO_MEMORY}") from None
 
 
 def read_saved(path: Path) -> Run:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samenet.errors import JournalError, StorageError
-from samenet.saved import Commit, Run, as_builtins, read_run, read_saved
+from samenet.saved import NO_MEMORY, Commit, Run, as_builtins, read_run, read_saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,6 +172,8 @@ class _Reader:
             self.rejected.append(Rejected(readable, "has a name that is not UTF-8; rename it"))
         except (JournalError, StorageError) as error:
             self.rejected.append(Rejected(name, str(error)))
+        except MemoryError:
+            self.rejected.append(Rejected(name, NO_MEMORY))
 
     def _keep(self, run: Run) -> None:
         other = self.runs.get(run.identity)

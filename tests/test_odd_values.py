@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OLD = ROOT / "tests/data/schema-1"
 DEEP = "[" * 100_000 + "]" * 100_000
 NESTED = json.loads("[" * 300 + "]" * 300)
-ODD: list[Any] = [0, -1, 0.5, 1e308, -1e308, 5e-324, math.nan, math.inf, 10**18, 10**400, True, None]
+ODD: list[Any] = [0, -1, 1, 0.5, 1 - 2**-53, 1e308, -1e308, 5e-324, math.nan, math.inf, 10**18, 10**400, True, None]
 ODD += ["", "\x00", "\ud800", "9" * 10_000, [], {}, [None], NESTED, {"": None}]
 
 

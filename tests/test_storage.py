@@ -6,6 +6,8 @@ import math
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from samenet.environments import ROOT
 from samenet.errors import JournalError, StorageError
 from samenet.records import State
+from samenet.saved import MOST_BYTES
 from samenet.storage import as_builtins, read_run, read_storage
 from tests.support.saved_runs import case_result, failed, record, run, save
 
@@ -24,6 +28,23 @@ if TYPE_CHECKING:
     from samenet.storage import Run
 
 DEEP = "[" * 100_000 + "]" * 100_000
+NAN = math.nan
+ROUNDS: list[dict[str, Any]] = record()["rounds"]
+# Of a file with 100 MiB in a process that has 32 MiB more than it needs.
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from samenet.storage import StorageError, read_run, read_storage
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**25, resource.RLIM_INFINITY))
+folder = Path(sys.argv[1])
+(rejected,) = read_storage(folder).rejected
+print(rejected.path, rejected.reason)
+try:
+    read_run(folder / rejected.path)
+except StorageError as error:
+    print(error)
+"""
 
 
 def reasons(folder: Path) -> dict[str, str]:
@@ -82,6 +103,19 @@ def test_a_file_that_is_not_a_run_is_listed_with_its_reason(tmp_path: Path, cont
         ({"rounds": []}, "has numpy-cpu as valid without its rounds and launches"),
         ({"workload": {"hidden": 0}}, "hidden is 0"),
         ({"peak_bytes": 10**400}, "an integer has 401 digits"),
+        *(({"confidence": odd}, "has intervals at a confidence of") for odd in (0, 1, 2, -1, -0.5, 1 - 2**-53, NAN)),
+        *(({"rounds": [*ROUNDS[1:], ROUNDS[0] | {"steps": odd}]}, f"a block of {odd} steps") for odd in (-5, 0)),
+        *(
+            ({"error_rates": {"validation": odd}}, f"numpy-cpu has for validation an error rate of {odd} %")
+            for odd in (-1, 250)
+        ),
+        *(
+            (
+                {"curve": [{"updates": 83, "error_percent": odd}]},
+                f"the curve has after 83 updates an error rate of {odd} %",
+            )
+            for odd in (-1, 101)
+        ),
         ({"device": 3}, "Expected `str`, got `int` - at `$.cases[0].device`"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -91,6 +125,20 @@ def test_figures_that_cannot_be_are_no_figures(tmp_path: Path, more: dict[str, A
     save(tmp_path, "good", run(record()))
     save(tmp_path, "bad", run(record() | more))
     assert reason in reasons(tmp_path)["bad.json"]
+
+
+def test_a_file_that_takes_too_much_memory_is_listed(tmp_path: Path) -> None:
+    """Under a limit, as in a container; and one that no campaign can have saved is not read at all."""
+    save(tmp_path, "good", run(record()))
+    big = tmp_path / "big.json"
+    big.write_bytes(b"")
+    os.truncate(big, 100 * 2**20)
+    command = [sys.executable, "-c", LITTLE_MEMORY, str(tmp_path)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    reason = "needs more memory than there is"
+    assert said.stdout.splitlines() == [f"big.json {reason}", f"{big} {reason}"], said.stderr
+    os.truncate(big, MOST_BYTES + 1)
+    assert reasons(tmp_path)["big.json"] == f"has {MOST_BYTES + 1} bytes, and a saved run at most {MOST_BYTES}"
 
 
 def test_files_of_any_kind_are_listed(tmp_path: Path) -> None:

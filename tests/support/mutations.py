@@ -18,7 +18,16 @@ DEEP = "\N{SNOWMAN}deep"  # a placeholder: JSON that is nested this deep cannot 
 ODD: list[Any] = [0, -1, 1, 0.5, 1e308, -1e308, 1e40, 5e-324, 10**18, -(10**18), 10**400, True, False, None, DEEP]
 ODD += [float("nan"), float("inf"), -float("inf"), "", " ", "NaN", "\x00", "\ud800", "\N{PILE OF POO}", "../..", "$(x)"]
 ODD += ["<script>alert(1)</script>|$x$\\input{y}_%&\n", "9" * 10_000, [], {}, [None], [[]], {"": None}, "2026-13-01"]
-ODD += ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "2026-01-01T00:00:00", list(range(1000))]
+ODD += [
+    1 - 2**-53,
+    -0.5,
+    2,
+    250,
+    "0001-01-01T00:00:00+00:00",
+    "9999-12-31T23:59:59+00:00",
+    "2026-01-01T00:00:00",
+    list(range(1000)),
+]
 FACTORS = (-1, 0, 1e-30, 0.1, 10, 1000, 1e9, 1e30)
 TOKENS = (b"NaN", b"1e999", b"-", b"null", b'"', b"{", b"]", b"\xff", b"\x00", b"\xef\xbb\xbf", b"\r\n", b"//", b"'")
 
@@ -30,6 +39,7 @@ def originals() -> list[bytes]:
         *sorted((ROOT / "reports/published").rglob("*.json")),
     ]
     case = record(losses=[1.0])
+    case["rounds"] = [each | {"steps": 1000} for each in case["rounds"]]
     case["rounds"][0] |= {"gpu": {"megahertz": 1.0, "slowdown": "heat"}}
     case["rounds"][1] |= {"disturbance": {"cause": "throttled", "detail": "throttled by heat"}}
     mixed = run(case, training() | {"losses": [1.0]}, failed("torch", losses=[]), campaign={"id": "one"})
@@ -74,11 +84,16 @@ def mutate(random: Random, sources: list[bytes]) -> bytes:
 
 
 def mutate_structure(random: Random, content: dict[str, Any]) -> None:
-    """Change one value, or the presence, name or number of one, at a random place."""
+    """Change one value, or the presence, name or number of one, at a random place: half of the time by its name.
+
+    A field that is there once, such as the confidence, is changed as often then as one of each round.
+    """
     every = list(places(content))
     if not every:
         return
-    *above, key = random.choice(every)
+    name = random.choice(sorted({str(place[-1]) for place in every}))
+    named = [place for place in every if str(place[-1]) == name]
+    *above, key = random.choice(random.choice((every, named)))
     parent: Any = content
     for step in above:
         parent = parent[step]

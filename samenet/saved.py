@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from samenet.conditions import conditions
 from samenet.errors import StorageError
 from samenet.records import State
 from samenet.results import SCHEMA, Results
@@ -208,6 +209,10 @@ def _check(results: Results) -> None:
     """Refuse results that no table can be made of."""
     if not results.cases:
         raise StorageError("holds no case of samenet; measure with: pytest bench/ --benchmark-autosave")
+    seen = set()
     for case in results.cases:
+        if (key := (case.case, conditions(case, results.machine))) in seen:
+            raise StorageError(f"has {case.case} twice; measure again")
+        seen.add(key)
         if case.state is State.VALID and not (case.launches and case.clean_seconds):
             raise StorageError(f"has {case.case} as valid without its rounds and launches; measure again")

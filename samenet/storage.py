@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samenet.conditions import Conditions, conditions
 from samenet.errors import JournalError, StorageError
 from samenet.saved import NO_MEMORY, Commit, Run, as_builtins, read_run, read_saved
 
@@ -32,24 +33,6 @@ __all__ = [
     "slices",
     "storage_folder",
 ]
-
-
-@dataclass(frozen=True, order=True)
-class Conditions:
-    """What has to be equal before two numbers may appear in one table."""
-
-    protocol: str
-    iterations: int
-    workload: str
-    precision: str
-    data: str
-    hardware: str
-    threads: int
-
-    def differences(self, other: Conditions) -> str:
-        """Name what differs from ``other``."""
-        names = [field.name for field in fields(self)]
-        return ", ".join(name for name in names if getattr(self, name) != getattr(other, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,25 +89,12 @@ def storage_folder(text: str) -> Path:
     return Path(text.removeprefix("file://"))
 
 
-def conditions(case: CaseResult, machine: Machine) -> Conditions:
-    """Return what a case was measured under."""
-    return Conditions(
-        protocol=case.protocol,
-        iterations=case.iterations,
-        workload=case.fingerprint,
-        precision=case.workload.precision,
-        data=case.data.sha256,
-        hardware=machine.fingerprint,
-        threads=case.threads,
-    )
-
-
 def slices(run: Run) -> dict[Conditions, Slice]:
     """Return the run's cases by the conditions that they were measured under."""
     results = run.results
-    cases: dict[Conditions, dict[str, CaseResult]] = {}
+    cases: dict[Conditions, list[CaseResult]] = {}
     for case in results.cases:
-        cases.setdefault(conditions(case, results.machine), {})[case.case] = case
+        cases.setdefault(conditions(case, results.machine), []).append(case)
     bound = results.bound
     return {
         key: Slice(
@@ -136,7 +106,7 @@ def slices(run: Run) -> dict[Conditions, Slice]:
             campaign=results.campaign,
             noise_floor=results.noise_floor,
             bound=bound if bound and conditions(bound, results.machine) == key else None,
-            cases=tuple(alike.values()),
+            cases=tuple(alike),
         )
         for key, alike in cases.items()
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from impls.workload import Workload
 from samenet.environments import ROOT
 from samenet.errors import JournalError, StorageError
 from samenet.records import State
@@ -139,6 +140,13 @@ def test_a_file_that_takes_too_much_memory_is_listed(tmp_path: Path) -> None:
     assert said.stdout.splitlines() == [f"big.json {reason}", f"{big} {reason}"], said.stderr
     os.truncate(big, MOST_BYTES + 1)
     assert reasons(tmp_path)["big.json"] == f"has {MOST_BYTES + 1} bytes, and a saved run at most {MOST_BYTES}"
+
+
+def test_a_case_that_is_there_twice_makes_a_file_unusable(tmp_path: Path) -> None:
+    """Nothing says which one counts; under other conditions it is another case, as in a scaling run."""
+    save(tmp_path, "bad", run(record(), record("torch"), record("torch", 9.0)))
+    save(tmp_path, "good", run(record(), record(workload=Workload(hidden=9))))
+    assert reasons(tmp_path) == {"bad.json": "has torch-cpu twice; measure again"}
 
 
 def test_files_of_any_kind_are_listed(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""What two results must have in common to be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samenet.context import Context, Machine
+
+
+@dataclass(frozen=True, order=True)
+class Conditions:
+    """What has to be equal before two numbers may appear in one table."""
+
+    protocol: str
+    iterations: int
+    workload: str
+    precision: str
+    data: str
+    hardware: str
+    threads: int
+
+    def differences(self, other: Conditions) -> str:
+        """Name what differs from ``other``."""
+        names = [field.name for field in fields(self)]
+        return ", ".join(name for name in names if getattr(self, name) != getattr(other, name))
+
+
+def conditions(case: Context, machine: Machine) -> Conditions:
+    """Return what a case was measured under."""
+    return Conditions(
+        protocol=case.protocol,
+        iterations=case.iterations,
+        workload=case.fingerprint,
+        precision=case.workload.precision,
+        data=case.data.sha256,
+        hardware=machine.fingerprint,
+        threads=case.threads,
+    )

@@ -111,7 +111,7 @@ class History:
 
     @classmethod
     def read(cls, folders: Iterable[Path], compared: Collection[str]) -> History:
-        """Read the runs below ``folders``, each once, without those whose identity is in ``compared``."""
+        """Read the runs below ``folders``, each once, without those whose origin is in ``compared``."""
         distinct: dict[tuple[Conditions, str], Slice] = {}
         rejected: dict[Path, Rejected] = {}
         for folder in folders:
@@ -122,7 +122,7 @@ class History:
             rejected |= {(folder / file.path).absolute(): file for file in storage.rejected}
             for group in storage.groups:
                 distinct |= {(group.conditions, part.identity): part.slim() for part in group.slices}
-        others = [(key, part) for (key, identity), part in distinct.items() if identity not in compared]
+        others = [(key, part) for (key, _), part in distinct.items() if part.origin not in compared]
         return cls(tuple(sorted(others, key=lambda pair: pair[1].when)), tuple(rejected.values()))
 
     def of(self, observed: Observed) -> list[Observed]:
@@ -130,7 +130,10 @@ class History:
         name = observed.case.case
         same = [Observed(key, part, case) for key, part in self.slices for case in part.cases if case.case == name]
         valid = [other for other in same if other.case.state is State.VALID]
-        return [other for other in valid if observed.alike(other)][-MOST_RUNS:]
+        by_campaign = {
+            other.slice.origin: other for other in valid if observed.alike(other)
+        }  # of its files the last one
+        return list(by_campaign.values())[-MOST_RUNS:]
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,8 @@ class StoredComparison:
         """Return how much runs of the case differ by themselves, and from how many runs like either that is known."""
         histories = [self.history.of(before)]
         if not after.alike(before):
-            known = {observed.slice.identity for observed in histories[0]}
-            histories.append([other for other in self.history.of(after) if other.slice.identity not in known])
+            known = {observed.slice.origin for observed in histories[0]}
+            histories.append([other for other in self.history.of(after) if other.slice.origin not in known])
         if max(map(len, histories)) < FEWEST_RUNS:
             return Variation(), 0
         seconds = [[observed.case.timed for observed in history] for history in histories]
@@ -225,12 +228,12 @@ def compare(
         StorageError: one of them cannot be used, or both are the same run.
     """
     runs = [read_run(path) for path in (before, after)]
-    identities = {run.identity for run in runs}
-    if len(identities) < len(runs):
+    origins = {run.origin for run in runs}
+    if len(origins) < len(runs):
         raise StorageError(f"{before} and {after} are the same run; give two")
     old, new = map(observe, runs)
     former, present = (f"{run.path.stem} ({run.commit.label})" for run in runs)
-    history = History.read(folders, identities)
+    history = History.read(folders, origins)
     stored = StoredComparison(history, len(old.keys() & new.keys()), tolerance, across)
     judged = [stored.judge(observed, old.get(key), former) for key, observed in new.items()]
     gone = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import stat
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from samenet.conditions import conditions
+from samenet.copies import digest
 from samenet.errors import StorageError
 from samenet.records import State
 from samenet.results import SCHEMA, Results
@@ -49,7 +49,7 @@ class Commit:
 class Run:
     """One campaign as it was saved, or as the journal of an unfinished one has it; ``when`` is in UTC.
 
-    ``digest`` is that of the file's content, and names the run where its campaign has no id.
+    ``digest`` is that of the date, the commit and the results, however they are written.
     """
 
     path: Path
@@ -61,12 +61,12 @@ class Run:
     @property
     def identity(self) -> str:
         """What copies of the file have in common, whatever they are called."""
-        return self.results.campaign.id or self.digest
+        return f"{self.results.campaign.id} {self.digest}"
 
     @property
-    def rounds(self) -> int:
-        """How many rounds of its cases were measured."""
-        return sum(len(case.rounds) for case in self.results.cases)
+    def origin(self) -> str:
+        """What all files of one campaign have in common, such as an interrupted one and the completed one."""
+        return self.results.campaign.id or self.digest
 
 
 def as_builtins(record: Any) -> Any:  # noqa: ANN401  # whatever is saved, and what JSON has for it
@@ -99,9 +99,6 @@ def read_saved(path: Path) -> Run:
         raise StorageError("was saved by plain pytest-benchmark, without samenet's fields; measure with: pytest bench/")
     schema = section.get("schema")
     try:
-        # Sorted: a copy has the same digest in any order of keys. A lone surrogate, which no page can have, fails here.
-        parts = [content.get(name) for name in ("datetime", "commit_info", "benchmarks", "samenet")]
-        digest = hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
         if schema == 1:
             content = upgrade(content)
         elif schema != SCHEMA:
@@ -110,7 +107,8 @@ def read_saved(path: Path) -> Run:
         if when.year not in YEARS:
             raise ValueError(f"it was saved in the year {when.year}")
         results = msgspec.convert(_results(content), Results)
-        run = Run(path, when, _commit(content), results, digest)
+        commit = _commit(content)
+        run = Run(path, when, commit, results, digest([when, commit.id, results]))
     except BROKEN as error:
         raise StorageError(f"does not fit schema {_number(schema)}: {_brief(error)}; measure again") from None
     _check(results)
@@ -202,6 +200,7 @@ def _results(content: dict[str, Any]) -> dict[str, Any]:
 def _commit(content: dict[str, Any]) -> Commit:
     commit = msgspec.convert(content.get("commit_info", {}), Commit)
     # What pytest-benchmark writes where there is no repository.
+    (commit.branch or "").encode()  # fails for a lone surrogate, which no page can have, as the digest of the rest does
     return replace(commit, id=None) if commit.id in {"", "unversioned", "unknown"} else commit
 
 

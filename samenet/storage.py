@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samenet.conditions import Conditions, conditions
+from samenet.copies import is_state, sketch
 from samenet.errors import JournalError, StorageError
 from samenet.saved import NO_MEMORY, Commit, Run, as_builtins, read_run, read_saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from samenet.context import Machine
+    from samenet.copies import Key, Sketch
     from samenet.results import CampaignRecord, CaseResult, NoiseFloor
 
 __all__ = [
@@ -43,6 +46,7 @@ class Slice:
     when: datetime
     commit: Commit
     identity: str
+    origin: str
     machine: Machine
     campaign: CampaignRecord
     noise_floor: NoiseFloor | None = None
@@ -102,6 +106,7 @@ def slices(run: Run) -> dict[Conditions, Slice]:
             when=run.when,
             commit=run.commit,
             identity=run.identity,
+            origin=run.origin,
             machine=results.machine,
             campaign=results.campaign,
             noise_floor=results.noise_floor,
@@ -117,9 +122,21 @@ class _Kept:
     """What is kept of a run that counts: its raw values are gigabytes in a thousand runs."""
 
     path: Path
-    rounds: int
-    digest: str
+    identity: str
     slices: dict[Conditions, Slice]
+
+    @property
+    def cases(self) -> set[tuple[Conditions, str]]:
+        """Its cases with their conditions."""
+        return {(key, case.case) for key, part in self.slices.items() for case in part.cases}
+
+
+def _not_saved(run: Run, saved: Sequence[_Kept]) -> Run:
+    """Return an unfinished run without the cases that have been saved since."""
+    known = set().union(*(other.cases for other in saved))
+    results = run.results
+    cases = [case for case in results.cases if (conditions(case, results.machine), case.case) not in known]
+    return replace(run, results=replace(results, cases=tuple(cases)))
 
 
 class _Reader:
@@ -128,7 +145,8 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._newest: dict[Conditions, Slice] = {}
-        self.runs: dict[str, _Kept] = {}
+        self._sketches: dict[Path, dict[Key, Sketch]] = {}  # of campaigns with more than one file
+        self.runs: dict[str, list[_Kept]] = {}
         self.rejected: list[Rejected] = []
 
     def add(self, path: Path, read: Callable[[Path], Run]) -> None:
@@ -136,7 +154,7 @@ class _Reader:
         name = path.relative_to(self._folder)
         try:
             str(name).encode()
-            self._keep(replace(read(path), path=name))
+            self._keep(replace(read(path), path=name), read)
         except UnicodeEncodeError:
             readable = Path(os.fsencode(name).decode(errors="replace"))
             self.rejected.append(Rejected(readable, "has a name that is not UTF-8; rename it"))
@@ -145,27 +163,41 @@ class _Reader:
         except MemoryError:
             self.rejected.append(Rejected(name, NO_MEMORY))
 
-    def _keep(self, run: Run) -> None:
-        other = self.runs.get(run.identity)
-        if other and run.results.campaign.unfinished:
-            return  # its campaign has been saved since
-        if other and run.rounds <= other.rounds:
-            same = run.digest == other.digest
-            raise StorageError(f"is {'a copy' if same else 'an earlier state'} of {other.path}")
-        if other:
-            self.runs.pop(run.identity)
-            self.rejected.append(Rejected(other.path, f"is an earlier state of {run.path}"))
+    def _keep(self, run: Run, read: Callable[[Path], Run]) -> None:
+        others = self.runs.setdefault(run.origin, [])
+        if same := next((other for other in others if other.identity == run.identity), None):
+            raise StorageError(f"is a copy of {same.path}")
+        if others and run.results.campaign.unfinished:
+            run = _not_saved(run, others)
+        elif others:
+            self._compare(run, others, read)
         parts = slices(run)
         for key, part in parts.items():
             if key not in self._newest or part.when >= self._newest[key].when:
                 self._newest[key] = part
-        slim = {key: part.slim() for key, part in parts.items()}
-        self.runs[run.identity] = _Kept(run.path, run.rounds, run.digest, slim)
+        if parts:
+            others.append(_Kept(run.path, run.identity, {key: part.slim() for key, part in parts.items()}))
+
+    def _compare(self, run: Run, others: list[_Kept], read: Callable[[Path], Run]) -> None:
+        """Drop those of the ``others`` of its campaign that are earlier states of ``run``.
+
+        Raises:
+            StorageError: it is an earlier state of one of them.
+        """
+        mine = self._sketches[run.path] = sketch(run.results)
+        for other in list(others):
+            if other.path not in self._sketches:
+                self._sketches[other.path] = sketch(read(self._folder / other.path).results)
+            if is_state(mine, self._sketches[other.path]):
+                raise StorageError(f"is an earlier state of {other.path}")
+            if is_state(self._sketches[other.path], mine):
+                others.remove(other)
+                self.rejected.append(Rejected(other.path, f"is an earlier state of {run.path}"))
 
     def groups(self, read: Callable[[Path], Run]) -> Iterator[Group]:
         """Yield the groups of what was read."""
         alike: dict[Conditions, list[Slice]] = {}
-        for kept in self.runs.values():
+        for kept in chain.from_iterable(self.runs.values()):
             for key, part in kept.slices.items():
                 alike.setdefault(key, []).append(part)
         for key, parts in alike.items():
@@ -179,7 +211,7 @@ class _Reader:
 def read_storage(folder: Path, unfinished: Callable[[Path], Run] | None = None) -> Storage:
     """Read every saved run below ``folder`` and, with ``unfinished``, the journals of campaigns that have not ended.
 
-    Copies of a run count once: of several files with one identity the one with the most rounds, or else the first.
+    Copies of a run count once, and so do states of a campaign: the one that has all cases and rounds of the others.
 
     Raises:
         StorageError: there is no run that can be used.
@@ -192,7 +224,7 @@ def read_storage(folder: Path, unfinished: Callable[[Path], Run] | None = None) 
     for pattern, read in readers.items():
         for path in sorted(folder.rglob(pattern)):
             reader.add(path, read)
-    if not reader.runs:
+    if not any(reader.runs.values()):
         reasons = "".join(f"\n  {rejected.path} {rejected.reason}" for rejected in reader.rejected)
         raise StorageError(
             f"no run can be used of {len(reader.rejected)} files in {folder};"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -188,11 +189,30 @@ def test_dates_are_in_utc_and_a_missing_commit_has_no_name(tmp_path: Path) -> No
     assert found.commit.label == "no commit"
 
 
-def test_a_copy_of_a_run_counts_once(tmp_path: Path) -> None:
-    """Also where another program has written it, with its keys in another order."""
-    content = run(record())
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda copy: dict(reversed(copy.items())),
+        lambda copy: copy | {"datetime": "2026-01-01T09:00:00+09:00"},
+        lambda copy: copy | {"datetime": "2026-01-01T00:00:00Z"},
+        lambda copy: copy | {"commit_info": copy["commit_info"] | {"branch": "other"}},
+        lambda copy: copy | {"benchmarks": [each | {"stats": {"min": 1.5}} for each in copy["benchmarks"]]},
+        lambda copy: json.loads(json.dumps(copy).replace("2400.0", "2400")),
+        lambda copy: json.loads(json.dumps(copy).replace('"cpus_used": 2', '"cpus_used": 2.0')),
+        lambda copy: json.loads(json.dumps(copy).replace('"attempt": 0, ', "").replace('"confidence": 0.95, ', "")),
+    ],
+    ids=["order", "zone", "Z", "branch", "stats", "integers", "hardware", "defaults"],
+)
+@pytest.mark.parametrize("campaign", [{}, {"id": "x"}])
+def test_a_copy_of_a_run_counts_once(
+    tmp_path: Path, campaign: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Also where another program has written it, or pytest-benchmark in other words."""
+    content = run(record(), campaign=campaign)
     save(tmp_path, "0001_one", content)
-    save(tmp_path / "z", "0007_copy", dict(reversed(content.items())))
+    copied = change(content)
+    assert json.dumps(copied) != json.dumps(content)
+    save(tmp_path / "z", "0007_copy", copied)
     storage = read_storage(tmp_path)
     assert [len(group.slices) for group in storage.groups] == [1]
     (copy,) = storage.rejected
@@ -214,6 +234,42 @@ def test_of_one_campaign_the_state_with_most_rounds_counts(tmp_path: Path, early
     (rejected,) = storage.rejected
     assert rejected.path.stem == early
     assert rejected.reason == f"is an earlier state of Linux-CPython-3.11-64bit/{late}.json"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"seconds": {"value": 200.0, "low": 199.0, "high": 201.0}},
+        {"rounds": [each | {"wall_seconds": 200.0} for each in ROUNDS]},
+        {"error_rates": {"validation": 90.0}},
+        {"efficiency": {"value": 0.9}},
+    ],
+    ids=lambda damaged: next(iter(damaged)),
+)
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_damaged_copy_hides_no_run(tmp_path: Path, name: str, damaged: dict[str, Any]) -> None:
+    """It has the campaign's id, and says something else: nothing shows which one is right."""
+    save(tmp_path, "good", run(record(), campaign={"id": "x"}))
+    save(tmp_path, name, run(record(**damaged), campaign={"id": "x"}))
+    storage = read_storage(tmp_path)
+    assert sorted(part.path.stem for part in storage.groups[0].slices) == sorted(["good", name])
+    assert not storage.rejected
+
+
+def test_a_campaign_that_is_saved_in_parts_has_all_of_its_cases(tmp_path: Path) -> None:
+    """``--resume -k numpy`` and then ``--resume -k torch``: two files with one id, and a journal of what is left."""
+    parts = [record("numpy"), record("torch")]
+    for number, case in enumerate(parts):
+        save(tmp_path, f"{number}", run(case, hours=number, campaign={"id": "done"}))
+    whole = save(tmp_path / "elsewhere", "whole", run(*parts, record("jax"), hours=2))
+    (tmp_path / "journal.jsonl").write_text("done")
+    storage = read_storage(tmp_path / "Linux-CPython-3.11-64bit")
+    assert [[case.case for case in part.cases] for part in storage.groups[0].slices] == [["numpy-cpu"], ["torch-cpu"]]
+    whole.rename(tmp_path / "whole")
+    storage = read_storage(tmp_path, unfinished=journal(tmp_path / "whole"))
+    shown = [[case.case for case in part.cases] for part in storage.groups[0].slices]
+    assert shown == [["numpy-cpu"], ["torch-cpu"], ["jax-cpu"]]
+    assert not storage.rejected
 
 
 def test_only_the_newest_run_of_a_group_has_raw_values(tmp_path: Path) -> None:

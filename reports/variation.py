@@ -15,6 +15,10 @@ from samenet.stats import CONFIDENCE, Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
 LONGEST = 709.0  # of log time: the exponential of more is not a number
 
 
@@ -34,7 +38,7 @@ class Variation:
     """
 
     between: float = math.nan
-    degrees: int = 0
+    degrees: float = 0
 
     @property
     def is_known(self) -> bool:
@@ -45,18 +49,40 @@ class Variation:
 def run_to_run(histories: Sequence[Sequence[Estimate]]) -> Variation:
     """Return the variation between the runs within each of ``histories``, apart from how these differ from each other.
 
-    Random effects, by moments (DerSimonian and Laird, *Meta-analysis in clinical trials*, 1986, without weights): the
-    variance of the log medians, less the mean variance within runs, or 0 where that is larger.
+    Random effects, by weighted moments (DerSimonian and Laird, *Meta-analysis in clinical trials*, 1986): how far the
+    log medians lie from their mean, each weighted by ``1 / s²``, beyond what is expected of the intervals alone. So a
+    run in noise hides no variation of the others. The degrees of freedom are Satterthwaite's: fewer than the runs less
+    one where their weights differ.
     """
-    squares, degrees = 0.0, sum(max(0, len(history) - 1) for history in histories)
-    for history in histories:
-        logs = [math.log(estimate.value) for estimate in history]
-        squares += len(logs) * float(np.var(logs)) if logs else 0.0
-    if not degrees:
+    several = [history for history in histories if len(history) > 1]
+    if not several:
         return Variation()
-    errors = [within_run(estimate) for history in histories for estimate in history]
-    within = [0.0 if math.isnan(error) else error**2 for error in errors]
-    return Variation(math.sqrt(max(0.0, squares / degrees - float(np.mean(within)))), degrees)
+    logs = [np.log([estimate.value for estimate in history]) for history in several]
+    errors = [np.array([within_run(estimate) for estimate in history]) for history in several]
+    within = [np.nan_to_num(error) ** 2 for error in errors]
+    known = np.concatenate(within)
+    usual = 1 / known[known > 0].min() if known.any() else 1.0  # weight of a run without an interval
+    weights = [np.divide(1, square, out=np.full_like(square, usual), where=square > 0) for square in within]
+    spreads = sum(_squares(log, weight) for log, weight in zip(logs, weights, strict=True))
+    forms = [_form(weight) for weight in weights]
+    expected = sum(float(np.diag(form) @ square) for form, square in zip(forms, within, strict=True))
+    trace = sum(float(np.trace(form)) for form in forms)
+    between = math.sqrt(max(0.0, (spreads - expected) / trace))
+    # Of the variation alone: with that of the intervals they would depend on how much was found.
+    return Variation(between, trace**2 / sum(float(np.sum(form**2)) for form in forms))
+
+
+def _squares(logs: Array, weights: Array) -> float:
+    """Return the weighted sum of squares about the weighted mean."""
+    return float(weights @ (logs - weights @ logs / weights.sum()) ** 2)
+
+
+def _form(weights: Array) -> Array:
+    """Return the matrix of that sum as a quadratic form: its trace is the sum's expectation for a variance of 1."""
+    form: Array = -np.outer(weights, weights) / weights.sum()
+    # The sum of the others' weights, not what is left of the whole: weights may differ by many orders of magnitude.
+    np.fill_diagonal(form, -np.sum(form, axis=1, where=~np.eye(len(weights), dtype=bool)))
+    return form
 
 
 def stored_ratio(

@@ -281,17 +281,52 @@ def test_what_is_left_out_of_the_history_is_listed(tmp_path: Path) -> None:
     assert "late.json (2140-01-30 16:00 UTC)" in out
 
 
-def test_intervals_of_stored_ratios_hold_the_truth() -> None:
-    """In simulated pairs of equal runs with twelve others, 95 % intervals hold a ratio of 1 in 93 to 97 % of cases."""
-    rng, held, repeats, between, within = np.random.default_rng(0), 0, 2000, 0.03, 0.01
+@pytest.mark.parametrize("noisy", [0, 6, 9])
+def test_intervals_of_stored_ratios_hold_the_truth(noisy: int) -> None:
+    """In simulated pairs of equal runs with twelve others, 95 % intervals hold a ratio of 1 in 93 to 97 % of cases.
+
+    Also where so many of the others have intervals that are ten times as wide.
+    """
+    rng, held, repeats, between = np.random.default_rng(0), 0, 2000, 0.03
+    within = np.repeat([0.01, 0.1], [14 - noisy, noisy])
     reach = 1.96 * within
     for _ in range(repeats):
         middles = np.exp(rng.normal(0, between, 14) + rng.normal(0, within, 14))
-        runs = [Estimate(each, each * np.exp(-reach), each * np.exp(reach)) for each in middles]
+        ends = zip(middles, middles * np.exp(-reach), middles * np.exp(reach), strict=True)
+        runs = [Estimate(*map(float, each)) for each in ends]
         ratio = stored_ratio(runs[0], runs[1], run_to_run([runs[2:]]))
         assert ratio
         held += ratio.low <= 1 <= ratio.high
     assert 0.93 <= held / repeats <= 0.97
+
+
+def test_a_run_in_noise_hides_no_variation_of_the_others() -> None:
+    """Its interval would explain them all; it has a weight that fits it, and adds no degree of freedom."""
+    quiet = [Estimate(value, 0.99 * value, 1.01 * value) for value in (2.0, 2.08, 1.94, 2.05, 1.97)]
+    alone, joined = run_to_run([quiet]), run_to_run([[*quiet, Estimate(2.0, 1.2, 3.3)]])
+    assert alone.between == pytest.approx(0.0280, abs=1e-4)
+    assert joined.between == pytest.approx(0.0279, abs=1e-4)
+    assert 4 <= joined.degrees < 4.1
+    ratio = stored_ratio(Estimate(2.12, 2.11, 2.13), Estimate(2.0, 1.99, 2.01), joined)
+    assert ratio
+    assert ratio.low < 1
+
+
+@pytest.mark.parametrize("errors", [(1e-40, 0.01, 0.01), (1e40, 0.01, 0.01), (1e-40, 1e40, 1e40), (1e-40,) * 3])
+def test_no_error_is_too_small_or_too_large(errors: tuple[float, ...]) -> None:
+    """A file may have any."""
+    pairs = zip((2.0, 2.2, 1.8), errors, strict=True)
+    variation = run_to_run([[Estimate(value, value / 2, value * 2, error) for value, error in pairs]])
+    assert 0 <= variation.between < 1
+    assert 1 <= variation.degrees <= 2 + 1e-9
+
+
+@pytest.mark.parametrize("unknown", [(2.0,), (2.0, 2.0, 2.0)])
+def test_runs_without_an_interval_show_variation_too(unknown: tuple[float, ...]) -> None:
+    """Nothing of it is explained by an interval; one of no width is no more exact than the best of the others."""
+    quiet = [Estimate(value, 0.99 * value, 1.01 * value) for value in (2.5, 1.6)]
+    for others in ([Estimate(value) for value in unknown], [Estimate(value, value, value) for value in unknown]):
+        assert 0.1 < run_to_run([[*quiet, *others]]).between < 0.3
 
 
 def test_a_step_between_two_histories_is_no_variation() -> None:
@@ -299,7 +334,7 @@ def test_a_step_between_two_histories_is_no_variation() -> None:
     one = [Estimate(value, value, value) for value in (1.0, 1.1, 0.9)]
     other = [Estimate(3 * each.value, 3 * each.low, 3 * each.high) for each in one]
     assert run_to_run([one, other]).between == pytest.approx(run_to_run([one]).between)
-    assert run_to_run([one, other]).degrees == 4
+    assert run_to_run([one, other]).degrees == pytest.approx(4)
     assert run_to_run([one[:1]]).degrees == 0
 
 

@@ -70,11 +70,13 @@ def judge_case(
 ) -> Verdict:
     """Return the verdict on a case that may lack a number now, or in ``former``; with both, ``ratio`` is asked.
 
-    A case that lost its number through its own fault is a regression, whatever the clock says.
+    A case that lost its number through its own fault is a regression, whatever the clock says. One that had none
+    before, through its own fault too, has lost nothing.
     """
     if after.state is not State.VALID:
         lost = not after.state.is_machines_fault and (before is None or before.state is State.VALID)
-        word = Outcome.UNVERIFIED if lost or after.state is State.UNVERIFIED else Outcome.INCONCLUSIVE
+        wrong = after.state is State.UNVERIFIED and (before is None or before.state.is_machines_fault)
+        word = Outcome.UNVERIFIED if lost or wrong else Outcome.INCONCLUSIVE
         return Verdict(after.case, word, reason=f"{after.state}: {after.reason}")
     if before is None:
         return Verdict(after.case, Outcome.NEW, reason=f"{former} has no such case")

@@ -62,6 +62,28 @@ def test_a_number_lost_through_the_cases_own_fault_is_a_regression() -> None:
     assert verdict(State.SKIPPED).sentence == "numpy-cpu is inconclusive: skipped: as it happened"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        (State.UNVERIFIED, State.UNVERIFIED, Outcome.INCONCLUSIVE),
+        (State.FAILED, State.UNVERIFIED, Outcome.INCONCLUSIVE),
+        (State.UNVERIFIED, State.FAILED, Outcome.INCONCLUSIVE),
+        (State.FAILED, State.FAILED, Outcome.INCONCLUSIVE),
+        (State.CONTENDED, State.UNVERIFIED, Outcome.UNVERIFIED),
+        (State.SKIPPED, State.UNVERIFIED, Outcome.UNVERIFIED),
+        (None, State.UNVERIFIED, Outcome.UNVERIFIED),
+        (None, State.FAILED, Outcome.UNVERIFIED),
+    ],
+)
+def test_what_did_not_work_before_is_not_lost(before: State | None, after: State, word: Outcome) -> None:
+    """It has no verdict, and its reason; where the machine is why nothing is known of before, the error counts."""
+    case = replace(case_result(), state=after, reason="so", seconds=None)
+    former = replace(case, state=before) if before else None
+    verdict = judge_case(case, former, "main", lambda *_: pytest.fail("asked for a ratio"), 0.02)
+    assert verdict.word is word
+    assert verdict.reason == f"{after}: so"
+
+
 def test_many_cases_ask_more_of_each() -> None:
     """Four intervals hold together at 95 % if each holds at 98.75 %."""
     assert confidence(4) == pytest.approx(0.9875)

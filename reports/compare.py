@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.numbers import single
@@ -12,16 +13,15 @@ from reports.variation import Variation, run_to_run, stored_ratio
 from samenet.errors import StorageError
 from samenet.records import State
 from samenet.results import Outcome, Verdict
-from samenet.storage import read_run, read_storage, slices, storage_folder
+from samenet.storage import Rejected, read_run, read_storage, slices, storage_folder, without_earlier
 from samenet.verdicts import Comparison, confidence, judge_case
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from samenet.results import CaseResult
     from samenet.stats import Estimate
-    from samenet.storage import Conditions, Rejected, Run, Slice
+    from samenet.storage import Conditions, Run, Slice
 
 # What may differ on purpose; another data set or workload would be another question.
 ACROSS = ("versions", "hardware", "threads", *SETTINGS)
@@ -29,7 +29,15 @@ FEWEST_RUNS = 3  # of a history: two leave one degree of freedom, and with it in
 MOST_RUNS = 20  # of a history, the newest ones: changes of long ago say nothing of the machine of today
 
 
-def find_run(text: str, storage: Path) -> Path:
+@dataclass(frozen=True)
+class Found:
+    """The file of a run, and other files of its name that cannot be read."""
+
+    path: Path
+    ignored: tuple[Rejected, ...] = ()
+
+
+def find_run(text: str, storage: Path) -> Found:
     """Return the file of a saved run: a file, the newest run in a folder, or a name or number in ``storage``.
 
     Raises:
@@ -37,31 +45,42 @@ def find_run(text: str, storage: Path) -> Path:
     """
     path = storage_folder(text)
     if path.is_file():
-        return path
+        return Found(path)
     if path.is_dir():
         newest = read_storage(path).groups[0].newest  # the group with the newest run comes first
-        return path / newest.path
+        return Found(path / newest.path)
     stems = {file: file.stem for file in sorted(storage.rglob("*.json"))}  # 0001_name, as pytest-benchmark saves it
-    matches = without_copies([file for file, stem in stems.items() if text in {stem, *stem.split("_", 1)}])
+    named = [file for file, stem in stems.items() if text in {stem, *stem.split("_", 1)}]
+    if len(named) == 1:
+        return Found(named[0])
+    matches, ignored = distinct(named)
     if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise StorageError(f"{text} is {len(matches)} runs; give one of these files: {', '.join(map(str, matches))}")
+        return Found(matches[0], ignored)
+    if named:
+        raise StorageError(f"{text} is {_more_than_one(matches, ignored)}")
     choices = ", ".join(stems.values()) or "none"
     raise StorageError(f"there is no run {text} in {storage}; its runs: {choices}; give a file or a folder too")
 
 
-def without_copies(files: Sequence[Path]) -> list[Path]:
-    """Return the first file of each run; one that cannot be read stays, and its reason is given later."""
-    if len(files) == 1:
-        return list(files)
-    distinct: dict[str, Path] = {}
+def _more_than_one(matches: Sequence[Path], ignored: Sequence[Rejected]) -> str:
+    if matches:
+        return f"{len(matches)} runs; give one of these files: {', '.join(map(str, matches))}"
+    return f"no run that can be read: {'; '.join(f'{file.path} {file.reason}' for file in ignored)}"
+
+
+def distinct(files: Sequence[Path]) -> tuple[list[Path], tuple[Rejected, ...]]:
+    """Return a file for each run, without copies and earlier states, and the files that cannot be read."""
+    runs: dict[str, Run] = {}
+    ignored = []
     for file in files:
         try:
-            distinct.setdefault(read_run(file).identity, file)
-        except StorageError:
-            distinct[str(file)] = file
-    return list(distinct.values())
+            run = read_run(file)
+        except StorageError as error:
+            readable = Path(str(file).encode(errors="replace").decode())
+            ignored.append(Rejected(readable, str(error).removeprefix(f"{readable} ")))
+        else:
+            runs.setdefault(run.identity, run)
+    return [run.path for run in without_earlier(list(runs.values()))], tuple(ignored)
 
 
 @dataclass(frozen=True)
@@ -220,17 +239,17 @@ def setting_notes(old: Mapping[tuple[str, str], Observed], new: Mapping[tuple[st
 
 
 def compare(
-    before: Path, after: Path, folders: Iterable[Path], tolerance: float, across: Sequence[str] = ()
+    before: Found, after: Found, folders: Iterable[Path], tolerance: float, across: Sequence[str] = ()
 ) -> Comparison:
     """Return the comparison of two saved runs; the others below ``folders`` show how runs differ by themselves.
 
     Raises:
         StorageError: one of them cannot be used, or both are the same run.
     """
-    runs = [read_run(path) for path in (before, after)]
+    runs = [read_run(found.path) for found in (before, after)]
     origins = {run.origin for run in runs}
     if len(origins) < len(runs):
-        raise StorageError(f"{before} and {after} are the same run; give two")
+        raise StorageError(f"{before.path} and {after.path} are the same run; give two")
     old, new = map(observe, runs)
     former, present = (f"{run.path.stem} ({run.commit.label})" for run in runs)
     history = History.read(folders, origins)
@@ -239,7 +258,10 @@ def compare(
     gone = [
         Verdict(name, Outcome.REMOVED, reason=f"only {former} has it") for name, _ in sorted(old.keys() - new.keys())
     ]
-    notes = [*setting_notes(old, new), *(note for _, some in judged for note in some)]
+    notes = [
+        f"Ignored, another file of this name: {file.path} {file.reason}." for file in before.ignored + after.ignored
+    ]
+    notes += [*setting_notes(old, new), *(note for _, some in judged for note in some)]
     dates = {run.path: run.when for run in runs} | {part.path: part.when for _, part in history.slices}
     notes += [*from_the_future(dates), *left_out(history.rejected)]
     verdicts = (*(verdict for verdict, _ in judged), *gone)

@@ -35,6 +35,7 @@ __all__ = [
     "read_storage",
     "slices",
     "storage_folder",
+    "without_earlier",
 ]
 
 
@@ -131,6 +132,22 @@ class _Kept:
         return {(key, case.case) for key, part in self.slices.items() for case in part.cases}
 
 
+def without_earlier(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs without those that are an earlier state of another one."""
+    campaigns: dict[str, list[Run]] = {}
+    for run in runs:
+        campaigns.setdefault(run.origin, []).append(run)
+    kept = []
+    for same in campaigns.values():
+        sketches = [sketch(run.results) for run in same] if len(same) > 1 else []
+        left = list(range(len(same)))
+        for place in range(len(sketches)):
+            if any(is_state(sketches[place], sketches[other]) for other in left if other != place):
+                left.remove(place)
+        kept += [same[place] for place in left]
+    return kept
+
+
 def _not_saved(run: Run, saved: Sequence[_Kept]) -> Run:
     """Return an unfinished run without the cases that have been saved since."""
     known = set().union(*(other.cases for other in saved))
@@ -156,12 +173,16 @@ class _Reader:
             str(name).encode()
             self._keep(replace(read(path), path=name), read)
         except UnicodeEncodeError:
-            readable = Path(os.fsencode(name).decode(errors="replace"))
-            self.rejected.append(Rejected(readable, "has a name that is not UTF-8; rename it"))
+            self.leave_out(path, "has a name that is not UTF-8; rename it")
         except (JournalError, StorageError) as error:
-            self.rejected.append(Rejected(name, str(error)))
+            self.leave_out(path, str(error))
         except MemoryError:
-            self.rejected.append(Rejected(name, NO_MEMORY))
+            self.leave_out(path, NO_MEMORY)
+
+    def leave_out(self, path: Path, reason: str) -> None:
+        """List a file or a folder as rejected, by a name that can be written into a page."""
+        name = os.fsencode(path.relative_to(self._folder)).decode(errors="replace")
+        self.rejected.append(Rejected(Path(name), reason))
 
     def _keep(self, run: Run, read: Callable[[Path], Run]) -> None:
         others = self.runs.setdefault(run.origin, [])
@@ -224,6 +245,10 @@ def read_storage(folder: Path, unfinished: Callable[[Path], Run] | None = None) 
     for pattern, read in readers.items():
         for path in sorted(folder.rglob(pattern)):
             reader.add(path, read)
+    for path in sorted(folder.rglob("*")):
+        # is_dir raises where the target may not be looked at
+        if path.is_symlink() and os.path.isdir(path) and path.suffix not in {".json", ".jsonl"}:  # noqa: PTH112
+            reader.leave_out(path, "is a link to a folder; give that one with --storage, or move it here")
     if not any(reader.runs.values()):
         reasons = "".join(f"\n  {rejected.path} {rejected.reason}" for rejected in reader.rejected)
         raise StorageError(

@@ -102,6 +102,15 @@ def test_what_was_learned_counts_as_much_as_the_time(
     assert compare(tmp_path, "base", "head").code == (1 if "unverified" in words.values() else 2)
 
 
+@pytest.mark.parametrize("state", ["unverified", "failed"])
+def test_what_did_not_work_before_is_no_regression(tmp_path: Path, state: str) -> None:
+    """Nothing was compared."""
+    case = failed("numpy") | {"state": state}
+    save_pair(tmp_path, case, case)
+    assert verdicts(tmp_path)["numpy-cpu"]["reason"] == f"{state}: it crashed"
+    assert compare(tmp_path, "base", "head").code == 2
+
+
 def test_runs_are_files_folders_names_and_numbers(tmp_path: Path) -> None:
     """A folder stands for its newest run; the same two runs are found by every name that they have."""
     base = save(tmp_path / "a", "0001_first", run(record("numpy", 2.0)))
@@ -110,6 +119,38 @@ def test_runs_are_files_folders_names_and_numbers(tmp_path: Path) -> None:
     for one, other in ((base, head), ("first", "0002"), ("0001_first", "new_one"), (tmp_path / "a", tmp_path / "b")):
         result = compare(tmp_path, str(one), str(other))
         assert result.out.startswith("0002_new_one (c0ffeec0f) against 0001_first (c0ffeec0f)\n"), result.err
+
+
+def test_a_file_that_cannot_be_read_does_not_compete_for_a_name(tmp_path: Path) -> None:
+    """It is named; without a run of that name its reason is the error, and two runs still have to be told apart."""
+    save(tmp_path, "0001_base", run(record("numpy", 2.0)))
+    good = save(tmp_path, "0008_main", run(record("numpy", 2.0), hours=1))
+    cut = save(tmp_path, "0009_main", None)
+    cut.write_text(good.read_text()[:5000])
+    result = compare(tmp_path, "base", "main", "--allow-empty")
+    assert result.out.startswith("0008_main "), result.err
+    assert f"Ignored, another file of this name: {cut} is not a JSON file, or is cut short" in " ".join(
+        result.out.split()
+    )
+    good.write_text("")
+    assert "main is no run that can be read: " in compare(tmp_path, "base", "main").err
+    for number in (8, 9):
+        save(tmp_path, f"000{number}_main", run(record("numpy", 2.0), hours=number))
+    result = compare(tmp_path, "base", "main")
+    assert (result.code, "main is 2 runs; give one of these files" in result.err) == (2, True)
+
+
+def test_the_completed_state_of_a_campaign_has_its_name(tmp_path: Path) -> None:
+    """In another folder, as after copying a storage; parts of a campaign are two runs."""
+    case = record("numpy", 2.0)
+    save(tmp_path, "0001_base", run(case))
+    for folder, rounds, hours in (("a", 3, 1), ("b", 5, 2), ("c", 4, 3)):
+        part = case | {"rounds": case["rounds"][:rounds]}
+        save(tmp_path / folder, "0002_main", run(part, hours=hours, campaign={"id": "x", "launches": rounds}))
+    result = compare(tmp_path, "base", "main", "--allow-empty", "--format", "json")
+    assert result.code == 0, result.err
+    save(tmp_path / "d", "0002_main", run(record("torch"), campaign={"id": "x"}))
+    assert "main is 2 runs" in compare(tmp_path, "base", "main").err
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "json"), ("--format", "markdown")])

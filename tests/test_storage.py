@@ -165,6 +165,17 @@ def test_files_of_any_kind_are_listed(tmp_path: Path) -> None:
     assert found == dict.fromkeys(["pipe.json", "folder.json", "null.json", "socket.json"], "is not a regular file")
 
 
+def test_a_link_to_a_folder_is_listed(tmp_path: Path) -> None:
+    """Its runs are not read, since it may lead in circles."""
+    save(tmp_path, "good", run(record()))
+    save(tmp_path.with_name("elsewhere"), "other", run(record(), hours=1))
+    (tmp_path / "more").symlink_to(tmp_path.with_name("elsewhere"))
+    (tmp_path / os.fsdecode(b"caf\xe9")).symlink_to(".")
+    listed = reasons(tmp_path)
+    assert sorted(listed) == ["caf\N{REPLACEMENT CHARACTER}", "more"]
+    assert set(listed.values()) == {"is a link to a folder; give that one with --storage, or move it here"}
+
+
 def test_a_name_that_is_not_utf8_is_listed_readably(tmp_path: Path) -> None:
     """No page and no table could be written with it."""
     good = save(tmp_path, "good", run(record()))

@@ -41,6 +41,7 @@ KINDS = {
     "has no case, or a case without its rounds": r"holds no case|as valid without",
     "has a case twice": r"has \S+ twice",
     "is a copy, or an earlier state of a run": r"is a copy of|is an earlier state of",
+    "is a link to a folder": r"is a link to a folder",
     "is no regular file, or has a name that is not UTF-8": r"is not a regular file|cannot be read|not UTF-8",
 }
 

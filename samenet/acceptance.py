@@ -84,13 +84,15 @@ def judge_windows(seen: Observations, cpus: int) -> Observations:
     """Return the observations with all blocks disturbed of each second in which the case was, on so many CPUs.
 
     One block is too short for the kernel's ticks to show a neighbour that takes less than a fifth of the CPUs; the
-    blocks of a second show one with 6 %.
+    blocks of a second show one with 6 %. Those that are disturbed by themselves count too: without them the rest of the
+    second is what the ticks happen to show least of.
     """
     disturbances = {
         block.order: disturbance
         for window in _windows(each.round for each in seen.timed)
         if (disturbance := _load(window, cpus).disturbance)
         for block in window
+        if not block.disturbance
     }
     timed = [
         replace(each, round=replace(each.round, disturbance=disturbances.get(each.round.order, each.round.disturbance)))
@@ -100,9 +102,9 @@ def judge_windows(seen: Observations, cpus: int) -> Observations:
 
 
 def _windows(rounds: Iterable[Round]) -> list[list[Round]]:
-    """Divide the undisturbed blocks of each launch into windows; what is left at its end belongs to the last one."""
+    """Divide the blocks of each launch into windows; what is left at its end belongs to the last one."""
     windows: list[list[Round]] = []
-    for _, launch in groupby((each for each in rounds if not each.disturbance), lambda each: each.launch):
+    for _, launch in groupby(rounds, lambda each: each.launch):
         blocks = list(launch)
         starts = list(accumulate((each.harness_seconds for each in blocks), initial=0.0))
         last = max(0, int(starts.pop() / WINDOW_SECONDS) - 1)

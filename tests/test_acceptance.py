@@ -72,6 +72,12 @@ def test_blocks_too_short_to_show_a_small_neighbour_show_it_together() -> None:
     detail = "other processes held its CPUs for 8 % of the time"
     assert (result.state, result.reason) == (State.CONTENDED, f"32 of 64 turns were disturbed; most recently, {detail}")
     assert not any(each.disturbance for each in accept(seen(), HEADER).rounds)
+    shares = [(0.03, NOISE), (0.03, NOISE), (0.03, NOISE), (0.01, None)] * 4
+    busiest = [
+        timed(1 / 16, turn=turn, waiting_seconds=0.03, others_seconds=others, disturbance=disturbance)
+        for turn, (others, disturbance) in enumerate(shares)
+    ]
+    assert all(each.disturbance for each in accept(observed(*busiest), HEADER).rounds)
 
 
 def test_a_case_that_uses_more_than_its_cpus_is_oversubscribed() -> None:

@@ -247,7 +247,7 @@ def test_a_container_whose_proc_has_other_cpus_can_be_measured(bench: Bench, tmp
     options = bench.command("-k", "numpy-cpu", "--threads", "1", "--benchmark-save=one")[3:]
     result = in_namespace('mount --bind "$2" /proc/stat', HIDDEN, str(stat), *options, **bench.environment())
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "unknown here: others_seconds, steal_seconds; a block that only" in result.stdout
+    assert "unknown here: others_seconds, steal_seconds; disturbances that only" in result.stdout
     (case,) = records(tmp_path).values()
     assert case["state"] in {"valid", "throttled"}
     for each in case["rounds"]:

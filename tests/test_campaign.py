@@ -162,13 +162,13 @@ def test_the_clocks_of_worker_and_harness_agree() -> None:
 
 
 def test_neighbours_make_a_case_contended() -> None:
-    """With a burner on each CPU every block is disturbed, and those that show it alone are repeated."""
+    """With a burner on each CPU most blocks are disturbed, and those that show it alone are repeated."""
     measured = plan(rounds=3, iterations=1000)
     with burners(measured.cpus):
         result = campaign(measured, entries("a")).run()["a"]
     assert result.state is State.CONTENDED
     assert "turns were disturbed; most recently, other processes held its CPUs for" in result.reason
-    assert all(each.disturbance for each in result.rounds)
+    assert sum(bool(each.disturbance) for each in result.rounds) > len(result.rounds) / 2
     assert max(each.attempt for each in result.rounds) == 2
 
 

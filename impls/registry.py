@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import impls
 from impls.lanes import Case, Device, Implementation
+from impls.worker import reason as cause
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -59,7 +60,7 @@ def load(entry: EntryPoint, taken: Container[str]) -> Implementation:
             return implementation
         reason = f"{package} has an implementation {implementation.name}, and so has another package; uninstall one"
     except Exception as error:  # noqa: BLE001  # another package's
-        reason = f"its entry point in {package} cannot be loaded ({type(error).__name__}: {error})"
+        reason = f"its entry point in {package} cannot be loaded ({cause(error)})"
     name = f"{package}:{entry.name}"
     return Implementation(name=name, trainer="", environment=name, packages=(), unavailable={"cpu": reason})
 

@@ -149,9 +149,8 @@ class History:
         name = observed.case.case
         same = [Observed(key, part, case) for key, part in self.slices for case in part.cases if case.case == name]
         valid = [other for other in same if other.case.state is State.VALID]
-        by_campaign = {
-            other.slice.origin: other for other in valid if observed.alike(other)
-        }  # of its files the last one
+        # Of several files of one campaign the last one counts.
+        by_campaign = {other.slice.origin: other for other in valid if observed.alike(other)}
         return list(by_campaign.values())[-MOST_RUNS:]
 
 

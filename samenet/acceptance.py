@@ -95,7 +95,9 @@ def judge_windows(seen: Observations, cpus: int) -> Observations:
         if not block.disturbance
     }
     timed = [
-        replace(each, round=replace(each.round, disturbance=disturbances.get(each.round.order, each.round.disturbance)))
+        replace(each, round=replace(each.round, disturbance=disturbance))
+        if (disturbance := disturbances.get(each.round.order))
+        else each
         for each in seen.timed
     ]
     return replace(seen, timed=tuple(timed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -83,8 +84,8 @@ class LiveWorkers:
         self._stack.close()
 
     @property
-    def is_alone(self) -> bool:
-        """Whether workers start one by one, and so have phases: in the first launch, and once more with its caches."""
+    def has_phases(self) -> bool:
+        """Whether cases start one by one, and so have phases: in the first launch, and once more with its caches."""
         return self.cold or (self.number == 1 and not any(entry.group for entry in self.entries))
 
     @contextmanager
@@ -122,16 +123,18 @@ class LiveWorkers:
         """Start the workers, check their work, and choose the bound."""
         # The pool lives as long as the workers, which die with its threads.
         pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))
-        start = partial(self._start, alone=self.is_alone)
         order = shuffled(self.entries, self.plan.seed, self.number)
-        if self.is_alone:
-            list(map(start, order))
-        else:  # the slowest begins, so that the others start next to it
-            list(pool.map(start, sorted(order, key=self._former_start_seconds, reverse=True)))
+        alone = [entry for entry in order if self.has_phases and entry.role in {Role.CASE, Role.FORMER}]
+        for entry in alone:
+            self._start(entry, alone=True)
+        together = [entry for entry in order if entry not in alone]
+        together.sort(key=self._start_seconds, reverse=True)  # so that the others start next to the slowest
+        list(pool.map(partial(self._start, alone=False), together))
         self._choose_bound()
 
-    def _former_start_seconds(self, entry: Entry) -> float:
-        return sum(next((each.phases for each in reversed(self.seen(entry).launches) if each.phases), ()))
+    def _start_seconds(self, entry: Entry) -> float:
+        """Return how long an entry took to start when it had phases; it may be the slowest if it never had."""
+        return sum(next((each.phases for each in reversed(self.seen(entry).launches) if each.phases), (math.inf,)))
 
     def _start(self, entry: Entry, *, alone: bool) -> None:
         """Start a worker for ``entry`` and check its work."""

@@ -51,7 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0, help="of the first campaign; the next ones count up from it")
     parser.add_argument("--data", type=lambda text: Path(text).absolute(), help="default: $SAMENET_DATA")
-    parser.add_argument("--names", nargs="+", default=PLAIN_LANES, metavar="NAME", help="with against and blocks")
+    parser.add_argument(
+        "--names", nargs="+", default=PLAIN_LANES, metavar="NAME", help="not with same; spread compares them with numpy"
+    )
     only = parser.add_argument_group("against")
     only.add_argument("--percent", type=float, default=0.0, help="how much slower --case is made; default: not at all")
     only.add_argument("--budget", type=float, default=90.0, metavar="SECONDS", help="of pytest bench/")

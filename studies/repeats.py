@@ -11,7 +11,7 @@ import numpy as np
 from samenet import stats
 from samenet.records import State
 from studies.laboratory import Laboratory, enter
-from studies.options import BASELINE, PLAIN_LANES
+from studies.options import BASELINE
 from studies.pytest_runs import PytestRuns
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def same(options: Options) -> None:
 
 def spread(options: Options) -> None:
     """Measure speedups interleaved, and with the plain suite: how much does each vary from repeat to repeat?"""
-    laboratory, entries = Laboratory(options.settings), [enter(name) for name in PLAIN_LANES]
+    names = tuple(dict.fromkeys((BASELINE, *options.names)))
+    laboratory, entries = Laboratory(options.settings), [enter(name) for name in names]
     baseline = enter(BASELINE).label
     paired: dict[str, list[float]] = defaultdict(list)
     plain: dict[str, list[float]] = defaultdict(list)
@@ -57,7 +58,7 @@ def spread(options: Options) -> None:
             if ratio and result.state is State.VALID:
                 paired[case].append(ratio.value)
         with TemporaryDirectory(prefix="samenet-study-") as folder:
-            medians = PytestRuns(options, folder).plain_medians(PLAIN_LANES)
+            medians = PytestRuns(options, folder).plain_medians(names)
         for case, seconds in medians.items():
             plain[case].append(medians[baseline] / seconds)
         last = [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,22 +20,43 @@ from tests.support.workers import CASES, interpreter_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from impls.lanes import Case
+
+
+PROCESS = "PYTEST_XDIST_WORKER"
 
 
 def pytest_configure() -> None:
     """Hear Ctrl-C: what is started in the background ignores it, and so would the campaigns that tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if PROCESS in os.environ:
+        os.environ.pop("COLUMNS", None)  # which readline has set in the process that starts this one
+
+
+def pytest_collection_finish() -> None:
+    """Not before: what tests are called depends on the CPUs, and has to be the same in each process."""
+    if process := os.environ.pop(PROCESS, None):
+        own_a_cpu(process)
+
+
+def own_a_cpu(process: str) -> None:
+    """Give a process of pytest-xdist, such as ``gw1``, a CPU and a temporary folder, with the lock, of its own.
+
+    Two campaigns on the same CPUs would wait for each other's threads, and take many times as long.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[int(process.removeprefix("gw")) % len(cpus)]})
+    folder = Path(tempfile.gettempdir()) / process
+    folder.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of one lane by itself, and keep those of a lane in one process: they share its worker."""
+    """Keep the tests of a lane in one process, since they share its worker, and those that share a fixture."""
     for item in items:
         case = item.callspec.params.get("worker") if hasattr(item, "callspec") else None
         if case:
-            item.add_marker(pytest.mark.lanes)
             item.add_marker(pytest.mark.xdist_group(case.id))
 
 

@@ -12,6 +12,8 @@ from tests.support.repository import NUMPY, STEP, Repository
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def repository(tmp_path: Path, small_mnist: Path) -> Repository:

@@ -56,22 +56,22 @@ def burners(cpus: Sequence[int]) -> Iterator[None]:
             process.wait()
 
 
-AUDIT_SECONDS = 1.0  # of CPU time in a run, about
+AUDIT_SECONDS = 0.5  # of CPU time in a run, about
 LEFT_OVER = 0.4  # share of a run's CPU time after it, between BLAS threads that look for work and half of the work
 
 
 def audit(worker: Worker) -> tuple[float, list[float]]:
-    """Return how much more CPU time twice the steps take, and of three runs the share of it that is used afterwards.
+    """Return how much more CPU time twice the steps take, and of two runs the share of it that is used afterwards.
 
     CPU time and not wall time: neighbours lengthen the one and hardly the other.
     """
-    workload = Workload(hidden=200, batch_size=200)
-    worker.build(workload, make_split(2000), initial_params(workload))
+    workload = Workload()  # which has been compiled by other tests of this worker
+    worker.build(workload, make_split(1800), initial_params(workload))
     worker.run(10)  # which is where some compile
     ten = min(worker.run(10).cpu_seconds for _ in range(3))
     steps = max(10, int(10 * AUDIT_SECONDS / ten))
     once, twice, after = [], [], []
-    for _ in range(3):
+    for _ in range(2):
         once.append(worker.run(steps).cpu_seconds)
         worked_afterwards(worker)  # or it would count for the next run
         double = worker.run(2 * steps)
@@ -110,13 +110,16 @@ def test_the_audit_notices_work_that_is_left(tmp_path: Path, monkeypatch: pytest
     assert max(after) > LEFT_OVER
 
 
-def test_every_entry_has_one_round_in_each_turn() -> None:
-    """In every launch, and the rounds were measured turn by turn."""
+def test_every_entry_has_one_block_in_each_turn() -> None:
+    """In every launch, and the blocks were measured turn by turn; a slow machine divides rounds into more of them."""
     result = campaign(plan(rounds=3, launches=2), entries("a", "b")).run()
     rounds = sorted(
         (each for case in result.values() for each in case.rounds if not each.attempt), key=lambda each: each.order
     )
-    assert {(each.launch, each.turn) for each in result["a"].rounds} == set(product(range(2), range(3)))
+    turns = {each.turn for each in rounds}
+    assert len(turns) >= 3
+    for case in result.values():
+        assert {(each.launch, each.turn) for each in case.rounds} == set(product(range(2), turns))
     assert [(each.launch, each.turn) for each in rounds] == sorted((each.launch, each.turn) for each in rounds)
 
 
@@ -161,6 +164,7 @@ def test_the_clocks_of_worker_and_harness_agree() -> None:
     assert 0 <= min(excess) < 0.05
 
 
+@pytest.mark.alone
 def test_neighbours_make_a_case_contended() -> None:
     """With a burner on each CPU most blocks are disturbed, and those that show it alone are repeated."""
     measured = plan(rounds=3, iterations=1000)
@@ -212,7 +216,7 @@ def test_by_default_launches_follow_until_the_budget_is_spent(small_mnist: Path)
 
 def test_a_round_continues_in_the_next_launch() -> None:
     """Its blocks follow each other, each update is done once, and a round that is complete ends in the error rates."""
-    split = plan(iterations=4000, rounds=None, launches=2, budget_seconds=0.4)
+    split = plan(iterations=4000, rounds=None, launches=2, budget_seconds=2.0)
     result = campaign(split, entries("a")).run()["a"]
     blocks = [(each.first, each.steps) for each in result.rounds]
     assert {each.launch for each in result.rounds} == {0, 1}

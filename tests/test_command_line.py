@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@pytest.mark.alone
 def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
     """One benchmark a case, whose rounds are the worker's blocks, and the record next to it."""
     result = bench.quiet("-k", "numpy-cpu or torch-cpu or [jax-cpu]", "--benchmark-save=first", frameworks=True)
@@ -64,6 +65,7 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
     assert run["samenet"]["machine"]["fingerprint"]
 
 
+@pytest.mark.alone
 def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
     """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
     result = bench.quiet("-k", "numpy-cpu or torch-cpu", frameworks=True)
@@ -77,6 +79,7 @@ def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
     assert "83,000 iterations, and 2 % is their training error" in result.stdout
 
 
+@pytest.mark.alone
 def test_stock_pytest_benchmark_reads_the_storage(bench: Bench, tmp_path: Path) -> None:
     """``pytest-benchmark list`` and ``compare`` work on what was saved."""
     result = bench.quiet("-k", "numpy-cpu", "--benchmark-save=one")
@@ -249,6 +252,7 @@ def test_a_bug_is_not_shown_as_a_wrong_option(bench: Bench, tmp_path: Path) -> N
     assert "Traceback" not in printed
 
 
+@pytest.mark.alone
 def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp_path: Path) -> None:
     """Crash, hang, import error, NaN, wrong arithmetic, missing interpreter: each has its reason and no figure."""
     result = bench.quiet(

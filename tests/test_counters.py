@@ -103,9 +103,9 @@ def test_a_round_has_the_difference_of_all_counters(kernel: Path) -> None:
         ("proc/stat", STAT.replace("cpu1", "cpu7"), {"others_seconds", "steal_seconds"}),
         ("proc/stat", "cpu0 1 2 3\ncpu1 1 2 3\n", {"others_seconds", "steal_seconds"}),
         ("proc/stat", "cpu0 0 0 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0\n", {"others_seconds", "steal_seconds"}),
-        (f"proc/{PID}/task/1/schedstat", None, {"worker_seconds", "waiting_seconds", "others_seconds"}),
-        (f"proc/{PID}/task/1/schedstat", "0 0 0", {"worker_seconds", "waiting_seconds", "others_seconds"}),
-        (f"proc/{PID}/cgroup", None, {"throttled_seconds"}),
+        ("proc/{pid}/task/1/schedstat", None, {"worker_seconds", "waiting_seconds", "others_seconds"}),
+        ("proc/{pid}/task/1/schedstat", "0 0 0", {"worker_seconds", "waiting_seconds", "others_seconds"}),
+        ("proc/{pid}/cgroup", None, {"throttled_seconds"}),
         ("proc/self/mountinfo", "", {"throttled_seconds"}),
         ("sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count", None, {"throttles"}),
         ("sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", None, {"megahertz"}),
@@ -119,7 +119,7 @@ def test_a_missing_counter_is_unknown_and_the_others_are_not(
 ) -> None:
     """None, and never 0, for a file that is missing or empty, or has other CPUs, other columns, zeros or words."""
     write_counters(kernel)
-    for path in {kernel / name.format(cpu) for cpu in (0, 1)}:
+    for path in {kernel / name.format(cpu, pid=PID) for cpu in (0, 1)}:
         path.unlink()
         if text is not None:
             write(path, text)

@@ -160,6 +160,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU, which cannot be taken away")
+@pytest.mark.alone
 def test_a_worker_whose_affinity_is_changed_is_noticed(worker: Worker) -> None:
     """Of one thread alone it is not: libraries may tie each thread to a CPU."""
     first, *others = worker.cpus
@@ -180,6 +181,7 @@ def test_a_worker_whose_affinity_is_changed_is_noticed(worker: Worker) -> None:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU, which cannot be taken away")
+@pytest.mark.alone
 def test_a_cpu_that_leaves_the_cpuset_costs_the_number(worker: Worker) -> None:
     """The kernel moves the process silently, as it does when a CPU goes offline."""
     folder = Path("/sys/fs/cgroup/cpuset") / f"samenet-{os.getpid()}"
@@ -205,6 +207,7 @@ def test_a_cpu_that_is_gone_when_a_worker_starts_costs_its_number() -> None:
     assert "it was given CPUs 1023 and could use" in result.reason
 
 
+@pytest.mark.alone
 def test_a_campaign_whose_affinity_changes_on_the_way_loses_no_cpu() -> None:
     """The next launch starts its workers on the CPUs that the campaign has, not on what the harness has now."""
     before = os.sched_getaffinity(0)

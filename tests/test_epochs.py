@@ -101,6 +101,7 @@ def test_a_failed_training_is_tried_again_and_the_finished_ones_are_not(bench: B
     assert len(second["crashing-cpu"]["launches"]) > len(first["crashing-cpu"]["launches"])
 
 
+@pytest.mark.alone  # with both CPUs, since one thread has to differ from as many as there are
 def test_only_a_training_under_the_same_conditions_is_resumed(small_mnist: Path) -> None:
     """Another workload or length has another key; another target error and other cases have the same."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from reports import commands
 from reports.__main__ import main
 from samenet.environments import ROOT
 from samenet.machine.lock import only_campaign
+from tests.support.command_line import PYTEST, TRIES
 from tests.support.comparing import save_history, save_pair
 from tests.support.exit_codes import SITUATIONS, Command, Situation
 from tests.support.repository import NUMPY, STEP, Repository
@@ -25,7 +25,6 @@ from tests.support.saved_runs import failed, record, run, save
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TRIES = 3  # other processes may disturb so short a measurement
 FULL = "/dev/full"
 BROKEN = (
     "import os, signal\nimport samenet.measurement\n\ndef broken(*_):\n    {}\n\nsamenet.measurement.prepare = broken\n"
@@ -64,7 +63,11 @@ REPORTS = (Command.COMPARE, Command.BUILD, Command.HISTORY)
 def cells(*wanted: Command) -> list[pytest.ParameterSet]:
     """Return every cell that the tables have for these commands, as a situation, a command and a code."""
     return [
-        pytest.param(each, command, code, id=f"{each.name}-{command.name}".replace(" ", "-").lower())
+        pytest.param(
+            *(each, command, code),
+            id=f"{each.name}-{command.name}".replace(" ", "-").lower(),
+            marks=[pytest.mark.alone] if command is Command.AGAINST else [],
+        )
         for each in SITUATIONS
         for command, code in zip(Command, each.codes, strict=True)
         if command in wanted and code is not None
@@ -85,7 +88,7 @@ def run_pytest(name: str, folder: Path, options: Sequence[str], tmp_path: Path) 
         (tmp_path / file).write_text(text)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "TOX_WORK_DIR": str(tmp_path / "no-tox")}
-    command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", *options]
+    command = [*PYTEST, *options]
     command += ["--workload", "hidden=20,batch_size=100", "--benchmark-storage", str(tmp_path / "storage")]
     with ExitStack() as stack:
         if name == "busy":

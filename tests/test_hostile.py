@@ -21,7 +21,10 @@ OPTIONS = ["-k", "numpy-cpu or torch-cpu", "--benchmark-save=x", "--workload", L
 OPTIONS += ["--iterations", "5", "--threads", "2"]
 BUSY = {"contended", "throttled"}  # this machine's other load, on which no test may depend
 
-pytestmark = pytest.mark.skipif(len(CPUS) < 2, reason="one CPU has no other that a thread could lack")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(len(CPUS) < 2, reason="one CPU has no other that a thread could lack"),
+]
 
 
 def run(bench: Bench, home: Path, **environment: Any) -> tuple[str, dict[str, dict[str, Any]]]:

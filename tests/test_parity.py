@@ -28,8 +28,7 @@ WORKLOADS = [
     Workload(),
     Workload(init="book"),
     Workload(hidden=33, batch_size=7, learning_rate=0.1),
-    Workload(hidden=1, batch_size=100, seed=1),
-    Workload(inputs=17, hidden=13, classes=3, batch_size=64, seed=2, learning_rate=0.5),
+    Workload(inputs=17, hidden=1, classes=3, batch_size=64, seed=2, learning_rate=0.5),
     Workload(inputs=5, hidden=101, classes=7, batch_size=1, seed=3, init="book"),
 ]
 
@@ -79,32 +78,18 @@ def test_mistakes_are_noticed_in_every_precision(precision: str, name: str) -> N
     assert not truth.judge(losses, tuple(kept)).verified
 
 
-def test_each_run_starts_from_the_initial_weights(worker: Worker) -> None:
-    """Two runs give the same losses: nothing is left over from the first."""
-    workload = Workload(hidden=33, batch_size=50)
-    worker.build(workload, make_split(500), initial_params(workload))
-    first = worker.run(15).losses
-    second = worker.run(15).losses
-    np.testing.assert_allclose(first, second, rtol=1e-6)
+def test_a_run_starts_from_the_initial_weights_or_continues(worker: Worker) -> None:
+    """Nothing is left over from an earlier run, and one run or two are the same training.
 
-
-def test_a_run_can_go_on_where_the_last_one_ended(worker: Worker) -> None:
-    """One run or two are the same training, also where the second begins amid a pass or past the first one."""
+    Also where the second begins amid a pass or past the first one.
+    """
     workload = Workload(hidden=33, batch_size=50)
-    worker.build(workload, make_split(500), initial_params(workload))
+    worker.build(workload, make_split(525), initial_params(workload))
     whole = worker.run(20).losses
+    np.testing.assert_allclose(worker.run(15).losses, whole[:15], rtol=1e-6)
     for first in (7, 13):
         parts = [worker.run(first).losses, worker.run(20 - first, first, worker.params()).losses]
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
-
-
-def test_the_last_partial_minibatch_is_never_used(worker: Worker) -> None:
-    """With 250 images and minibatches of 100, step 2 sees what step 0 saw."""
-    workload = Workload(hidden=20, batch_size=100, learning_rate=1e-30)
-    worker.build(workload, make_split(250), initial_params(workload))
-    losses = worker.run(4).losses
-    np.testing.assert_array_equal(losses[:2], losses[2:])
-    assert losses[0] != losses[1]
 
 
 @pytest.fixture(scope="module")

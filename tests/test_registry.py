@@ -125,6 +125,7 @@ def test_a_foreign_implementation_that_cannot_be_used_is_skipped(value: str, rea
     assert Case(made, Device("cpu")).unsupported(Workload()).startswith(f"unsupported: {reason}")
 
 
+@pytest.mark.alone
 def test_the_pages_example_is_measured_from_outside(bench: Bench, tmp_path: Path) -> None:
     """The files of the page, saved as it says, become a valid case; the trainer is shorter than 60 lines."""
     blocks: list[tuple[str, str]] = re.findall(r"```(python|toml)\n(.*?)```", PAGE.read_text(), re.DOTALL)

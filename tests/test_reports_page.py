@@ -22,6 +22,8 @@ QUIET = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
 )
+pytestmark = pytest.mark.xdist_group("page")  # which one browser shows
+
 MODES = {"light": ("light", 1280), "dark": ("dark", 1280), "narrow": ("light", 390)}
 
 

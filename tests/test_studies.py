@@ -40,7 +40,7 @@ def study(*arguments: str, data: Path) -> list[str]:
 def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
     """Three tenths more are never called the same or faster; each repeat has its line, then the counts follow."""
     planted = ["--case", "numpy", "--names", "numpy", "--percent", "30", "--rounds", "50", "--budget", "6"]
-    planted += ["--launches", "4", "--seed", "7", "--repeats", "3"]
+    planted += ["--launches", "4", "--seed", "7", "--repeats", "2"]
     calibrated, *repeats, count = study("against", *planted, data=small_mnist)
     assert re.fullmatch(r"\d+ more rows in numpy's step: 1\.\d+ \(.*\) times the time", calibrated)
     for seed, line in enumerate(repeats, 7):
@@ -48,7 +48,7 @@ def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
             rf"  {seed} numpy-cpu (slower 1\.\d+ \(.*\)|inconclusive.*); pytest-benchmark flagged: (numpy-cpu|none)"
         )
         assert re.fullmatch(pattern, line)
-    assert len(repeats) == 3
+    assert len(repeats) == 2
     slower = sum("numpy-cpu slower" in line for line in repeats)
     flagged = sum(line.endswith("flagged: numpy-cpu") for line in repeats)
     assert slower
@@ -58,6 +58,7 @@ def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
     assert count.endswith(f"; flagged by pytest-benchmark: {flagged}")
 
 
+@pytest.mark.alone
 def test_a_case_is_measured_against_itself(small_mnist: Path) -> None:
     """Each repeat prints a ratio with its interval; the last line counts the intervals that hold 1.00."""
     *repeats, summary = study("same", "--repeats", "2", "--rounds", "5", "--launches", "1", data=small_mnist)
@@ -70,8 +71,9 @@ def test_a_case_is_measured_against_itself(small_mnist: Path) -> None:
 
 def test_speedups_are_measured_both_ways(small_mnist: Path) -> None:
     """A repeat prints every framework's speedup over numpy, interleaved and from the plain suite; then each varies."""
-    first, _, *deviations = study("spread", "--repeats", "2", "--rounds", "5", "--launches", "1", data=small_mnist)
-    others = ["jax-cpu", "theano-cpu", "torch-cpu"]
+    few = ("--repeats", "2", "--rounds", "5", "--launches", "1", "--names", "numpy", "jax", "torch")
+    first, _, *deviations = study("spread", *few, data=small_mnist)
+    others = ["jax-cpu", "torch-cpu"]
     for kind in ("paired", "plain"):
         assert sorted(re.findall(rf"(\S+) \d+\.\d+ {kind}", first)) == others
     for case, line in zip(others, deviations, strict=True):

@@ -42,6 +42,7 @@ def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: An
 
 
 @two_cpus
+@pytest.mark.alone
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_every_lane_uses_the_threads_that_it_is_given(case: Case, tmp_path: Path) -> None:
     """In a network of the book's size each of them shares its work, as it claims to."""
@@ -49,6 +50,7 @@ def test_every_lane_uses_the_threads_that_it_is_given(case: Case, tmp_path: Path
 
 
 @two_cpus
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
@@ -69,6 +71,7 @@ def test_a_variable_that_reaches_torch_is_seen_by_its_effect(
 
 
 @two_cpus
+@pytest.mark.alone
 def test_a_small_network_need_not_be_shared(tmp_path: Path) -> None:
     """Libraries compute it on one thread, and are right to."""
     torch = next(case for case in CASES if case.id == "torch-cpu")
@@ -76,6 +79,7 @@ def test_a_small_network_need_not_be_shared(tmp_path: Path) -> None:
 
 
 @two_cpus
+@pytest.mark.alone
 def test_a_lane_with_fewer_threads_than_it_claims_has_no_number(bench: Bench, tmp_path: Path) -> None:
     """Its test fails and says what was seen; a lane that does not claim to share its work keeps its number."""
     for _ in range(TRIES):  # a neighbour's wake-ups can look like a second thread's work

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRIES = 3
+# Without hypothesis's plugin, which the tests need and no user has: a quarter of the start.
+PYTEST = (sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 QUICK = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100")
 
 
@@ -30,8 +32,7 @@ class Bench:
 
     def command(self, *options: str, data: Path | None = None) -> list[str]:
         """Return the command line."""
-        command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", *QUICK]
-        command += ["--benchmark-storage", str(self.storage), "--data", str(data or self.data)]
+        command = [*PYTEST, *QUICK, "--benchmark-storage", str(self.storage), "--data", str(data or self.data)]
         return [*command, *options]
 
     def environment(self, *, frameworks: bool = False, plugins: bool = False, **variables: str) -> dict[str, str]:

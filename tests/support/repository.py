@@ -7,13 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from samenet.environments import ROOT
-from tests.support.command_line import TRIES
+from tests.support.command_line import PYTEST, TRIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +67,7 @@ class Repository:
 
     def _against(self, revision: str, *options: str, cases: str) -> tuple[int, str, dict[str, Any]]:
         saved = self.folder.parent / "saved.json"
-        command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-k", cases]
+        command = [*PYTEST, "-k", cases]
         command += ["--against", revision, "--data", str(self._data), "--workload", "hidden=100,batch_size=200"]
         command += ["--iterations", "60", "--budget", "6", f"--benchmark-json={saved}", *options]
         environment = os.environ | {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))}

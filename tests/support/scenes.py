@@ -6,13 +6,13 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from samenet.environments import ROOT, tox_folder
+from tests.support.command_line import PYTEST
 from tests.support.kernel import namespace_refusal
 from tests.support.repository import Repository
 
@@ -66,7 +66,7 @@ class Scene:
     def run(self, cases: str, protocol: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         """Run ``pytest bench/``, or skip the test where the kernel does not let the situation be made."""
         storage = self.storage or str(self.folder / "storage")
-        command = [sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-k", cases, *protocol]
+        command = [*PYTEST, "-k", cases, *protocol]
         command += [f"--benchmark-storage={storage}", "--benchmark-save=x", *self.options]
         if self.mount:
             if namespace_refusal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from reports.cases import versions, without_number
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from samenet.records import GpuLoad
     from samenet.results import CampaignRecord, CaseResult, NoiseFloor
     from samenet.storage import Rejected, Slice, Storage
 
@@ -54,6 +56,24 @@ def reasons(cases: Sequence[CaseResult]) -> list[str]:
     for case in without_number(cases):
         names.setdefault(f"{case.state}: {case.reason}", []).append(case.case)
     return [f"{', '.join(same)} {'are' if same[1:] else 'is'} {reason}" for reason, same in names.items()]
+
+
+def gpu_notes(cases: Sequence[CaseResult]) -> list[str]:
+    """Say of each case with a number what its GPU did that a reader should know, though it cost no block."""
+    loads = {case.case: [each.gpu for each in case.clean_rounds if each.gpu] for case in valid_cases(cases)}
+    return [f"{sentence}." for case, seen in loads.items() for sentence in gpu_remarks(case, seen)]
+
+
+def gpu_remarks(case: str, loads: Sequence[GpuLoad]) -> list[str]:
+    """Say for how long a power limit lowered the clock in a case's blocks, and which idle processes were on its GPU."""
+    remarks = []
+    capped = [load.power_capped for load in loads if load.power_capped is not None]
+    if any(capped):
+        remarks.append(f"a power limit lowered the GPU's clock for {100 * fmean(capped):.3g} % of the time of {case}")
+    if idle := sorted({name for load in loads for name in load.idle_names}):
+        were = "was" if len(idle) == 1 else "were"
+        remarks.append(f"{' and '.join(idle)} {were} on the GPU of {case}, idle")
+    return remarks
 
 
 def progress(campaign: CampaignRecord) -> str:

@@ -15,6 +15,7 @@ from samenet.events import Entered, LaunchEnded, Retried, Withdrawn
 from samenet.launch import LiveLaunch
 from samenet.live_round import LiveRound
 from samenet.live_workers import LiveWorkers
+from samenet.machine.gpu_watch import neighbours_on
 from samenet.plan import Role
 from samenet.records import State
 from samenet.reference import Reference
@@ -67,6 +68,7 @@ class Campaign:
         self._enter_all()
         self.spent_seconds = self.measured_seconds  # by what the journal already holds
         entries = self._pending()
+        self._neighbours = neighbours_on({entry.case.device for entry in entries})  # before a worker is on them
         self.progress.start()
         try:
             if entries:
@@ -95,6 +97,7 @@ class Campaign:
                     folder=Path(folder),
                     cold=cold,
                     rounds=rounds,
+                    neighbours=self._neighbours,
                 ) as workers:
                     launch = LiveLaunch(workers=workers, reference=reference)
                     try:

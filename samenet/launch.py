@@ -57,6 +57,8 @@ class LiveLaunch:
                     continue
                 place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
                 self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
+                if neighbours := self.workers.neighbours.get(entry.case.device):
+                    neighbours.look(self.workers.on_device(entry))
                 with self.workers.guarded(entry), self.workers.running(entry) as worker:
                     self._turn(entry, worker, turn)
         for entry in self.workers.entries:  # the next launch continues their rounds
@@ -72,12 +74,12 @@ class LiveLaunch:
 
     def _turn(self, entry: Entry, worker: Worker, turn: int) -> None:
         """Time a block, and the next one if it was disturbed; a training in epochs repeats the same one."""
-        ours = sum(each.case.device == entry.case.device for each in self.workers.alive.values())
+        neighbours, ours = self.workers.neighbours.get(entry.case.device), self.workers.on_device(entry)
         for attempt in range(1 + REPEATS):
-            span, losses = self._lead_in(entry, turn)
+            span, losses = self._lead_in(entry, turn, is_idle=not attempt)
             order = self.workers.journal.log.next_order
             place = {"launch": self.workers.number, "turn": turn, "attempt": attempt, "order": order}
-            run, timed = time_block(worker, self.plan, span, ours=ours, **place)
+            run, timed = time_block(worker, self.plan, span, neighbours=neighbours, ours=ours, **place)
             losses = np.concatenate([losses, run.losses])
             if not (entry.role is Role.BOUND or self._follows(entry, span, losses)):
                 reason = f"the losses of block {order + 1} are not those of the reference"
@@ -87,12 +89,15 @@ class LiveLaunch:
             if is_last:
                 break
 
-    def _lead_in(self, entry: Entry, turn: int) -> tuple[Span, Float32]:
-        """Bring a worker to where its next block begins to be timed; return the block, and the losses before it."""
+    def _lead_in(self, entry: Entry, turn: int, *, is_idle: bool) -> tuple[Span, Float32]:
+        """Bring a worker to where its next block begins to be timed; return the block, and the losses before it.
+
+        A GPU is warmed up if it ``is_idle``, which it is not directly after a block.
+        """
         worker, nothing = self.workers.alive[entry.label], np.empty(0, np.float32)
         is_gpu = entry.case.device.is_gpu
-        if is_gpu:  # it is watched once it has the clock that it keeps
-            warm_up(worker, self.plan)
+        if is_gpu and is_idle:  # it is watched once it has the clock that it keeps
+            warm_up(worker)
         if self.plan.continues:
             block = self.plan.blocks[turn]
             worker.reset(self.workers.weights(entry))

@@ -21,12 +21,14 @@ from samenet.threads import shortage
 from samenet.workers import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from impls.lanes import Device
     from impls.workload import Params
     from samenet.events import Observations
     from samenet.journal import Journal
+    from samenet.machine.gpu_watch import Neighbours
     from samenet.plan import Entry, Plan
     from samenet.progress import Progress
     from samenet.reference import Reference
@@ -56,7 +58,7 @@ class LiveWorkers:
 
     ``cold``: it is the first of this process, and ``folder``, which takes what workers compile, is empty. ``initial``
     are the weights that every round starts from, ``parity_reference`` is what workers are compared with as they start;
-    ``rounds`` are those of each entry, which later launches continue.
+    ``rounds`` are those of each entry, which later launches continue, and ``neighbours`` what else is on each GPU.
     """
 
     number: int
@@ -69,6 +71,7 @@ class LiveWorkers:
     folder: Path
     cold: bool
     rounds: dict[str, LiveRound] = field(default_factory=dict)
+    neighbours: Mapping[Device, Neighbours] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _closing: bool = False
     alive: dict[str, Worker] = field(default_factory=dict)
@@ -118,6 +121,10 @@ class LiveWorkers:
     def is_live(self, entry: Entry) -> bool:
         """Return whether an entry takes part and has not lost its number."""
         return self.journal.log.is_live(entry.label)
+
+    def on_device(self, entry: Entry) -> set[int]:
+        """Return the ids of the processes that are on the device of ``entry``."""
+        return {each.pid for each in self.alive.values() if each.case.device == entry.case.device}
 
     def start(self) -> None:
         """Start the workers, check their work, and choose the bound."""

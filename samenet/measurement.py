@@ -14,6 +14,7 @@ from samenet.errors import SettingsError
 from samenet.events import Entered, Lost
 from samenet.journal import Journal
 from samenet.machine.counters import unknown_readings
+from samenet.machine.gpu_watch import caveats
 from samenet.machine.lock import only_campaign
 from samenet.preparation import is_absent, prepare
 from samenet.progress import NullProgress
@@ -89,6 +90,7 @@ class Measurement:
             lines.append(f"ignored: {', '.join(dropped)}; workers get settings of their own")
         if unknown := unknown_readings(part.plan.cpus, has_quota=quota is not None):
             lines.append(f"unknown here: {', '.join(unknown)}; disturbances that only these would show go unnoticed")
+        lines += caveats(sorted({entry.case.device.index for entry in part.entries if entry.case.device.is_gpu}))
         for part in self.parts:
             if part.unfinished:
                 does = "continuing" if self.continues else "--resume continues"

@@ -125,18 +125,26 @@ class GpuLoad:
     Attributes:
         megahertz: MHz, its clock at the end.
         celsius: °C, its temperature at the end.
-        watts: W, its power at the end.
-        joules: J, the energy of the whole board during the round.
-        slowdown: what lowered its clocks, at the start or the end; empty if nothing did.
-        others: processes on it that are not the campaign's.
+        watts: W, its power at the end, which is the mean of a second; None if the round was shorter.
+        joules: J, the energy of the whole board during the round; None below one second.
+        power_capped: the share of the round in which its power limit lowered its clock; recorded, and not judged.
+        slowdown: what else lowered its clock, and in which share of the round where that is known; empty if nothing.
+        others: processes on it that are not the campaign's, and that came during it or may be busy.
+        other_names: their names, where they are known.
+        others_percent: % of the time in which other processes used it while the campaign's were stopped.
+        idle_names: the names of other processes that were there before the campaign and are idle.
     """
 
     megahertz: float | None = None
     celsius: float | None = None
     watts: float | None = None
     joules: float | None = None
+    power_capped: float | None = None
     slowdown: str = ""
-    others: int = 0
+    others: int | None = None
+    other_names: tuple[str, ...] = ()
+    others_percent: float | None = None
+    idle_names: tuple[str, ...] = ()
 
     @property
     def disturbance(self) -> Disturbance | None:
@@ -144,7 +152,10 @@ class GpuLoad:
         if self.slowdown:
             return Disturbance(State.THROTTLED, f"throttled by {self.slowdown}")
         if self.others:
-            return Disturbance(State.CONTENDED, f"other processes were on its GPU: {self.others}")
+            detail = f"other processes were on its GPU: {', '.join(self.other_names) or self.others}"
+            if self.others_percent is not None:
+                detail += f"; while the case was stopped, it was in use for {self.others_percent:g} % of the time"
+            return Disturbance(State.CONTENDED, detail)
         return None
 
 

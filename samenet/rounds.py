@@ -4,52 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from samenet.errors import WorkerError
 from samenet.machine import gpu
 from samenet.machine.counters import Watch
 from samenet.machine.cpus import moved
+from samenet.machine.gpu_watch import GpuWatch
 from samenet.records import Round
 from samenet.threads import ThreadWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from samenet.live_round import Span
+    from samenet.machine.gpu_watch import Neighbours
     from samenet.plan import Plan
     from samenet.threads import Activity
     from samenet.workers import Run, Worker
 
 TRIAL_STEPS = 50
-WARM_UP_STEPS = 200  # of a GPU, before each look at its clock
 
 
-def warm_up(worker: Worker, plan: Plan) -> None:
+def warm_up(worker: Worker) -> None:
     """Let the worker's GPU reach the clock that it keeps; the worker has other weights afterwards.
 
     Raises:
         WorkerError: the worker failed.
     """
-    gpu.warm_up(worker.case.device.index, lambda: worker.run(min(plan.iterations, WARM_UP_STEPS)))
+    gpu.warm_up(worker.case.device.index, lambda steps: worker.run(steps).wall_seconds)
 
 
 def time_block(
-    worker: Worker, plan: Plan, span: Span, *, ours: int, launch: int, turn: int, attempt: int, order: int
+    worker: Worker,
+    plan: Plan,
+    span: Span,
+    *,
+    neighbours: Neighbours | None,
+    ours: Collection[int],
+    **place: int,
 ) -> tuple[Run, Round]:
     """Let ``worker`` do the timed updates of ``span``, and return its answer and what the machine did meanwhile.
 
-    ``ours`` is how many of the campaign's processes are on the worker's device.
+    ``neighbours`` are those on the worker's GPU, on which the processes ``ours`` are the campaign's; ``place`` is the
+    round's launch, turn, attempt and order.
 
     Raises:
-        WorkerError: the worker failed.
+        WorkerError: the worker failed, or its GPU was lost.
     """
-    device, first = worker.case.device, span.first + span.lead_in
-    on_gpu = gpu.GpuWatch(device.index, ours) if device.is_gpu else None
+    first = span.first + span.lead_in
+    on_gpu = GpuWatch(neighbours, ours) if neighbours else None
     watch = Watch(worker.pid, plan.cpus)
     run = worker.advance(span.steps, first)
     load, gpu_load = watch.stop(), on_gpu.stop() if on_gpu else None
+    if neighbours and (lost := gpu.lost(neighbours.number)):
+        raise WorkerError(lost)
     disturbance = moved(worker.pid, plan.cpus) or load.disturbance or (gpu_load.disturbance if gpu_load else None)
     return run, Round(
-        launch=launch,
-        turn=turn,
-        attempt=attempt,
-        order=order,
+        **place,
         first=first,
         steps=span.steps,
         wall_seconds=run.wall_seconds,

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pynvml
 import pytest
 
 from impls.lanes import Case, Device
@@ -51,9 +50,10 @@ begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 start = time.perf_counter()
 begin.record()
 trainer.run(5000)
+seconds = time.perf_counter() - start  # before anything waits for the device: an early return shows here
 end.record()
 torch.cuda.synchronize()
-print((time.perf_counter() - start) / (begin.elapsed_time(end) / 1000))
+print(seconds / (begin.elapsed_time(end) / 1000))
 """
 
 
@@ -132,9 +132,7 @@ class FakeNvml:
         self.answers |= answers
 
     def __getattr__(self, name: str) -> Any:
-        """Return the function, or the bit, that is called ``name``."""
-        if name.startswith("nvmlClocksEventReason"):
-            return getattr(pynvml, name)
+        """Return the function that is called ``name``."""
 
         def answer(*_: object) -> Any:
             try:
@@ -154,36 +152,6 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
     gpu.unavailable.cache_clear()
     yield fake
     gpu.unavailable.cache_clear()
-
-
-def test_a_gpu_that_answers_nothing_is_unknown_and_no_error(nvml: FakeNvml) -> None:
-    """A virtual GPU has few counters: the others are None, and never 0."""
-    assert gpu.models() == ["unknown", "unknown"]
-    assert gpu.driver() is None
-    assert gpu.megahertz(1) is None
-    assert gpu.peak(1, "float32") is None
-    assert gpu.GpuWatch(1, workers=1).stop() == GpuLoad()
-    work: list[None] = []
-    gpu.warm_up(1, lambda: work.append(None))
-    assert len(work) == 1
-
-
-def test_a_gpu_that_answers_is_read_in_our_units(nvml: FakeNvml) -> None:
-    """Millijoules and milliwatts become J and W; a slowdown at the start counts, and so do foreign processes."""
-    nvml.answers |= {
-        "DeviceGetClockInfo": 1980,
-        "DeviceGetTemperature": 40,
-        "DeviceGetPowerUsage": 300_500,
-        "DeviceGetTotalEnergyConsumption": 1_000,
-        "DeviceGetCurrentClocksEventReasons": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
-        "DeviceGetComputeRunningProcesses": ["ours", "another"],
-    }
-    watch = gpu.GpuWatch(0, workers=1)
-    nvml.answers |= {"DeviceGetTotalEnergyConsumption": 3_500, "DeviceGetCurrentClocksEventReasons": 0}
-    expected = GpuLoad(megahertz=1980, celsius=40, watts=300.5, joules=2.5, slowdown="heat", others=1)
-    assert watch.stop() == expected
-    nvml.answers["DeviceGetTotalEnergyConsumption"] = 5  # the driver was loaded again
-    assert watch.stop().joules is None
 
 
 @pytest.mark.parametrize(
@@ -225,7 +193,7 @@ def test_without_nvidia_ml_py_there_is_no_gpu_and_the_reason_says_so() -> None:
 
 @with_gpu
 def test_the_host_and_the_device_agree_on_the_time() -> None:
-    """Wall time around ``run`` and CUDA's events around it differ by less than 1 %."""
+    """Wall time around ``run`` and CUDA's events around it differ by less than 1 %, so ``run`` waits for the device."""
     torch = implementation("torch")
     python = find_interpreter(torch, {}, ROOT)
     ratio = float(subprocess.check_output([python, "-c", EVENTS], cwd=ROOT, text=True))

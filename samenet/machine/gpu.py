@@ -1,16 +1,13 @@
-"""What NVIDIA GPUs there are, and what one of them did during a round, as NVML reports it; None is unknown.
+"""What NVIDIA GPUs there are, whether one can be used, and its clock and peak, as NVML reports it; None is unknown.
 
 A GPU is known by its number, in CUDA's order (``CUDA_DEVICE_ORDER=PCI_BUS_ID``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from samenet.records import GpuLoad
 
 try:
     import pynvml
@@ -18,22 +15,40 @@ except ModuleNotFoundError:  # a machine without GPUs does not need it; missing(
     pynvml = None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from impls.workload import Workload
 
-# By the ends of NVML's names, nvmlClocksEventReason...
-SLOWDOWNS = {
-    "SwPowerCap": "its power limit",
-    "HwSlowdown": "a hardware slowdown",
-    "SwThermalSlowdown": "heat",
-    "HwThermalSlowdown": "heat, by hardware",
-    "HwPowerBrakeSlowdown": "a power brake",
-}
 # What the matrix units do in a clock, over what float32's own do, by compute capability: NVIDIA's papers on the A100
-# and H100 architectures have 19.5, 156 and 312 TFLOP/s for one, and 67, 495 and 989 for the other.
-MATRIX_UNITS = {(8, 0): {"tf32": 8, "bfloat16": 16}, (9, 0): {"tf32": 8, "bfloat16": 16}}
-WARM_UPS, STEADY = 20, 1.01  # how often a clock is looked at before a round, and the rise that is none
+# and H100 architectures have 19.5, 156 and 312 TFLOP/s for one, and 67, 495 and 989 for the other. Those of 8.6 and 8.9
+# are the highest of their capability (A40, L40S), of which GeForce has half. One that is not here has no bound.
+MATRIX_UNITS = {
+    (8, 0): {"tf32": 8, "bfloat16": 16},
+    (8, 6): {"tf32": 2, "bfloat16": 4},
+    (8, 9): {"tf32": 2, "bfloat16": 4},
+    (9, 0): {"tf32": 8, "bfloat16": 16},
+}
+WARM_UP_SECONDS, MOST_WARM_UP_SECONDS = 0.5, 5.0  # of work before a block; an idle GPU takes a while to raise its clock
+LOOK_SECONDS = 0.05  # of work between two looks at the clock
+SAME_CLOCK = 0.01  # the relative difference of two looks that agree
+
+# What to do about NVML's errors, by their codes; the text of the error itself comes first.
+LIBRARY_NOT_FOUND = 12
+REMEDIES = {
+    4: "allow this user to open its /dev/nvidia device",
+    9: "load NVIDIA's driver",
+    LIBRARY_NOT_FOUND: "install NVIDIA's driver",
+    15: "reset it, or restart the machine",
+    16: "reset it, or restart the machine",
+    18: "restart the machine, whose driver was updated",
+}
+LOST = {15, 16, 28}  # GPU is lost, needs a reset, was not found any more
+# The compute modes in which a second process, or any, is refused.
+COMPUTE_MODES = {
+    1: "is in exclusive mode, in which only one process can use it, but a campaign has a process for each case",
+    2: "is in prohibited mode, in which no process can use it",
+    3: "is in exclusive-process mode, in which only one process can use it, but a campaign has a process for each case",
+}
 
 
 @cache
@@ -43,9 +58,17 @@ def unavailable() -> str:
         return "no NVIDIA GPU can be seen: nvidia-ml-py is not installed; run: pip install nvidia-ml-py"
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return "no NVIDIA GPU was found"
+    except pynvml.NVMLError as error:
+        here = "was found" if getattr(error, "value", None) == LIBRARY_NOT_FOUND else "can be used"
+        return f"no NVIDIA GPU {here}: {because(error)}"
     return ""
+
+
+def because(error: Exception) -> str:
+    """Return the text of an error of NVML, and its remedy where there is one."""
+    remedy = REMEDIES.get(getattr(error, "value", 0), "")
+    text = str(error).rstrip(".")
+    return f"{text}; {remedy}" if remedy else text
 
 
 def ask(question: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401  # as NVML has it
@@ -57,24 +80,56 @@ def ask(question: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401  
 
 
 def visible() -> list[Any]:
-    """Return NVML's handle of each GPU that a worker would see."""
+    """Return NVML's handle of each GPU that a worker would see, or in its place the error where it cannot be opened."""
     if unavailable():
         return []
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = ask(pynvml.nvmlDeviceGetCount) or 0
-    names: Iterable[str] = map(str, range(count)) if chosen is None else filter(None, chosen.split(","))
-    handles = []
-    with contextlib.suppress(pynvml.NVMLError, ValueError):  # CUDA, too, stops at the first that is missing
-        for name in names:
-            by_uuid = name.startswith(("GPU-", "MIG-"))
-            find = pynvml.nvmlDeviceGetHandleByUUID if by_uuid else pynvml.nvmlDeviceGetHandleByIndex
-            handles.append(find(name if by_uuid else int(name)))
+    everything = [_opened(index) for index in range(ask(pynvml.nvmlDeviceGetCount) or 0)]
+    if chosen is None:
+        return everything
+    handles: list[Any] = []
+    for name in filter(None, chosen.split(",")):
+        handle = _chosen(name.strip(), everything)
+        if handle is None:  # CUDA, too, stops at the first that is missing
+            break
+        handles.append(handle)
     return handles
+
+
+def _opened(index: int) -> Any:  # noqa: ANN401  # as NVML has it
+    try:
+        return pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError as error:
+        return error
+
+
+def _chosen(name: str, everything: Sequence[Any]) -> Any:  # noqa: ANN401  # as NVML has it
+    """Return what CUDA_VISIBLE_DEVICES calls ``name``, or None: a number, or the beginning of one UUID."""
+    if name.startswith("MIG-"):
+        return ask(pynvml.nvmlDeviceGetHandleByUUID, name)
+    if name.startswith("GPU-"):
+        opened = [each for each in everything if not isinstance(each, Exception)]
+        found = [each for each in opened if str(ask(pynvml.nvmlDeviceGetUUID, each)).startswith(name)]
+        return found[0] if len(found) == 1 else None
+    return everything[int(name)] if name.isdecimal() and int(name) < len(everything) else None
+
+
+def handle_of(number: int) -> Any:  # noqa: ANN401  # as NVML has it
+    """Return NVML's handle of GPU ``number``, or None where there is none any more, or it cannot be opened."""
+    handles = visible()
+    handle = handles[number] if number < len(handles) else None
+    return None if isinstance(handle, Exception) else handle
+
+
+def ask_of(number: int, question: str, *arguments: Any) -> Any:  # noqa: ANN401  # as NVML has it
+    """Return NVML's answer on GPU ``number`` to a question such as ``nvmlDeviceGetName``, or None without one."""
+    handle = handle_of(number)
+    return None if handle is None else ask(getattr(pynvml, question), handle, *arguments)
 
 
 def models() -> list[str]:
     """Return the model of each GPU."""
-    return [str(ask(pynvml.nvmlDeviceGetName, handle) or "unknown") for handle in visible()]
+    return [str(ask_of(number, "nvmlDeviceGetName") or "unknown") for number in range(len(visible()))]
 
 
 def driver() -> str | None:
@@ -85,27 +140,56 @@ def driver() -> str | None:
 
 def missing(number: int) -> str:
     """Say why nothing can run on GPU ``number``, or return ""."""
-    count = len(visible())
-    if number < count:
-        return ""
-    if count:
-        return f"GPU {number} was not found; the driver reports {count}"
-    return unavailable() or "no NVIDIA GPU was found"
+    handles = visible()
+    if number >= len(handles):
+        count = len(handles)
+        found = f"GPU {number} was not found; the driver reports {count}"
+        return found if count else unavailable() or "no NVIDIA GPU was found"
+    if isinstance(handles[number], Exception):
+        return f"GPU {number} cannot be used: {because(handles[number])}"
+    mode = COMPUTE_MODES.get(ask(pynvml.nvmlDeviceGetComputeMode, handles[number]) or 0)
+    return f"GPU {number} {mode}; run: nvidia-smi -c DEFAULT" if mode else ""
+
+
+def lost(number: int) -> str:
+    """Say that GPU ``number`` no longer works, or return ""."""
+    handles = visible()
+    if number >= len(handles):
+        return f"GPU {number} was lost"
+    error = handles[number]
+    if not isinstance(error, Exception):
+        try:
+            pynvml.nvmlDeviceGetClockInfo(handles[number], pynvml.NVML_CLOCK_SM)
+        except pynvml.NVMLError as refusal:
+            error = refusal
+    return f"GPU {number} was lost: {because(error)}" if getattr(error, "value", 0) in LOST else ""
+
+
+def is_divided(number: int) -> bool:
+    """Return whether the GPU is an instance of a divided one (MIG), or its first instance."""
+    mode = ask_of(number, "nvmlDeviceGetMigMode")
+    return bool(mode and mode[0]) or bool(ask_of(number, "nvmlDeviceIsMigDeviceHandle"))
 
 
 def megahertz(number: int) -> float | None:
     """Return the clock of the GPU's multiprocessors, now."""
-    clock = ask(pynvml.nvmlDeviceGetClockInfo, visible()[number], pynvml.NVML_CLOCK_SM)
+    clock = ask_of(number, "nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM) if pynvml else None
     return None if clock is None else float(clock)
 
 
-def warm_up(number: int, work: Callable[[], object]) -> None:
-    """Do ``work`` on the GPU until its clock no longer rises: after idling it needs some time to reach its clock."""
-    clock = megahertz(number)
-    for _ in range(WARM_UPS):
-        work()
+def warm_up(number: int, work: Callable[[int], float]) -> None:
+    """Let the GPU work for 0.5 s at least and until two looks at its clock agree: idle, it has a lower clock.
+
+    ``work`` does so many steps and returns the seconds that they took.
+    """
+    steps, worked, clock = 1, 0.0, None
+    while worked < MOST_WARM_UP_SECONDS:
+        seconds = work(steps)
+        steps, worked = steps * 2 if seconds < LOOK_SECONDS else steps, worked + seconds
+        if worked < WARM_UP_SECONDS:
+            continue
         before, clock = clock, megahertz(number)
-        if before is None or clock is None or clock <= STEADY * before:
+        if clock is None or (before is not None and abs(clock - before) <= SAME_CLOCK * before):
             break
 
 
@@ -126,13 +210,14 @@ class Peak(NamedTuple):
 
 def peak(number: int, precision: str) -> Peak | None:
     """Return the peak of the GPU in products of ``precision``, or None where it is unknown."""
-    handle = visible()[number]
-    capability = tuple(ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle) or ())
+    if is_divided(number):  # what NVML reports is the whole board's
+        return None
+    capability = tuple(ask_of(number, "nvmlDeviceGetCudaComputeCapability") or ())
     return peak_of(
-        cores=ask(pynvml.nvmlDeviceGetNumGpuCores, handle),
-        core_megahertz=ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM),
-        memory_bits=ask(pynvml.nvmlDeviceGetMemoryBusWidth, handle),
-        memory_megahertz=ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+        cores=ask_of(number, "nvmlDeviceGetNumGpuCores"),
+        core_megahertz=ask_of(number, "nvmlDeviceGetMaxClockInfo", pynvml.NVML_CLOCK_SM),
+        memory_bits=ask_of(number, "nvmlDeviceGetMemoryBusWidth"),
+        memory_megahertz=ask_of(number, "nvmlDeviceGetMaxClockInfo", pynvml.NVML_CLOCK_MEM),
         units=1 if precision == "float32" else MATRIX_UNITS.get(capability, {}).get(precision),
     )
 
@@ -149,40 +234,3 @@ def peak_of(
     if not (cores and core_megahertz and memory_bits and memory_megahertz and units):
         return None
     return Peak(2e6 * cores * core_megahertz * units, 2e6 * memory_megahertz * memory_bits / 8)
-
-
-class GpuWatch:
-    """Reads a GPU's counters at the start of a round; ``stop`` gives the difference, and its state at the end."""
-
-    def __init__(self, number: int, workers: int) -> None:
-        """Start watching GPU ``number``, on which ``workers`` processes are the campaign's."""
-        self._number, self._workers = number, workers
-        self._handle = visible()[number]
-        self._slowdowns = self._read_slowdowns()
-        self._millijoules = self._read_millijoules()
-
-    def _read_slowdowns(self) -> int:
-        return int(ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, self._handle) or 0)
-
-    def _read_millijoules(self) -> int | None:
-        counter: int | None = ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
-        return counter
-
-    def stop(self) -> GpuLoad:
-        """Return what has happened since the start."""
-        start, end = self._millijoules, self._read_millijoules()
-        reasons = self._slowdowns | self._read_slowdowns()
-        bits = {name: getattr(pynvml, f"nvmlClocksEventReason{name}") for name in SLOWDOWNS}
-        celsius = ask(pynvml.nvmlDeviceGetTemperature, self._handle, pynvml.NVML_TEMPERATURE_GPU)
-        milliwatts = ask(pynvml.nvmlDeviceGetPowerUsage, self._handle)
-        processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle) or []
-        return GpuLoad(
-            megahertz=megahertz(self._number),
-            celsius=None if celsius is None else float(celsius),
-            watts=None if milliwatts is None else milliwatts / 1000,
-            # A counter that has fallen was reset, with the driver.
-            joules=None if start is None or end is None or end < start else (end - start) / 1000,
-            slowdown=" and ".join(words for name, words in SLOWDOWNS.items() if reasons & bits[name]),
-            # By number and not by process id: in a container NVML may count in the host's ids.
-            others=max(0, len(processes) - self._workers),
-        )

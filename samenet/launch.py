@@ -58,7 +58,7 @@ class LiveLaunch:
                 place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
                 self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
                 if neighbours := self.workers.neighbours.get(entry.case.device):
-                    neighbours.look(self.workers.on_device(entry))
+                    neighbours.look(self.workers.on_device(entry.case.device))
                 with self.workers.guarded(entry), self.workers.running(entry) as worker:
                     self._turn(entry, worker, turn)
         for entry in self.workers.entries:  # the next launch continues their rounds
@@ -74,7 +74,7 @@ class LiveLaunch:
 
     def _turn(self, entry: Entry, worker: Worker, turn: int) -> None:
         """Time a block, and the next one if it was disturbed; a training in epochs repeats the same one."""
-        neighbours, ours = self.workers.neighbours.get(entry.case.device), self.workers.on_device(entry)
+        neighbours, ours = self.workers.neighbours.get(entry.case.device), self.workers.on_device(entry.case.device)
         for attempt in range(1 + REPEATS):
             span, losses = self._lead_in(entry, turn, is_idle=not attempt)
             order = self.workers.journal.log.next_order

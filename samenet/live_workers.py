@@ -122,9 +122,9 @@ class LiveWorkers:
         """Return whether an entry takes part and has not lost its number."""
         return self.journal.log.is_live(entry.label)
 
-    def on_device(self, entry: Entry) -> set[int]:
-        """Return the ids of the processes that are on the device of ``entry``."""
-        return {each.pid for each in self.alive.values() if each.case.device == entry.case.device}
+    def on_device(self, device: Device) -> set[int]:
+        """Return the ids of this campaign's processes on ``device``."""
+        return {each.pid for each in self.alive.values() if each.case.device == device}
 
     def start(self) -> None:
         """Start the workers, check their work, and choose the bound."""

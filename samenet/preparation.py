@@ -186,7 +186,8 @@ def least_seconds(plan: Plan, devices: Collection[Device]) -> dict[str, float]:
     """Return the least time (s) of a round on each GPU of ``devices`` whose peak rates are known."""
     present = [device for device in devices if device.is_gpu and not is_absent(device)]
     peaks = {str(device): gpu.peak(device.index, plan.workload.precision) for device in present}
-    return {name: peak.step_seconds(plan.workload) * plan.iterations for name, peak in peaks.items() if peak}
+    rows = len(plan.dataset.train.labels)
+    return {name: peak.step_seconds(plan.workload, rows) * plan.iterations for name, peak in peaks.items() if peak}
 
 
 def source_digest(root: Path) -> str:

@@ -269,7 +269,11 @@ def test_the_least_time_of_a_step_follows_from_clocks_cores_and_bus() -> None:
     assert matrix
     assert plain.flop_per_second == pytest.approx(67e12, rel=0.01)
     assert plain.bytes_per_second == pytest.approx(4.9e12, rel=0.01)
-    assert plain.step_seconds(Workload()) == pytest.approx(0.9588e9 / 66.9e12, rel=0.001)
-    assert matrix.step_seconds(Workload(hidden=1)) == pytest.approx(600 * 784 * 4 / 4.917e12, rel=0.001)
+    assert plain.step_seconds(Workload(), 50_000) == pytest.approx(0.9588e9 / 66.9e12, rel=0.001)
+    narrow, minibatch = Workload(hidden=1), 600 * 784 * 4 / 4.917e12
+    uncached = 1 - 128 * 2**20 / (50_000 * 784 * 4)
+    assert matrix.step_seconds(narrow, 10**9) == pytest.approx(minibatch, rel=0.001)
+    assert matrix.step_seconds(narrow, 50_000) == pytest.approx(uncached * minibatch, rel=0.001)
+    assert matrix.step_seconds(narrow, 5_000) == narrow.step_flops / matrix.flop_per_second  # a cache may hold them
     assert gpu.peak_of(**h200, units=None) is None
     assert gpu.peak_of(**h200 | {"memory_bits": None}, units=1) is None

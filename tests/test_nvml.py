@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reports.sentences import gpu_notes
+from reports.tables import comparison
 from samenet.environments import ROOT
 from samenet.machine import gpu, gpu_watch
+from samenet.records import GpuLoad
 from tests.support import fake_nvml
 from tests.support.command_line import Bench, records
 from tests.support.nvml_situations import SITUATIONS, Situation, table
+from tests.support.saved_runs import case_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +49,13 @@ def test_each_situation_has_its_state_and_its_sentence(situation: Situation, out
     """And none ends in a traceback."""
     found = outcomes[situation.name]
     assert (found["state"], found["sentence"]) == (situation.state, situation.sentence)
+
+
+def test_a_gpu_keeps_its_number_where_another_cannot_be_opened(outcomes: Outcomes) -> None:
+    """And CUDA_VISIBLE_DEVICES may have the beginning of a UUID, as CUDA takes it."""
+    model = "NVIDIA A100-SXM4-40GB (fake)"
+    assert outcomes["the second of these two GPUs"]["models"] == ["unknown", model]
+    assert outcomes["CUDA_VISIBLE_DEVICES with the beginning of the second GPU's UUID"]["models"] == ["the second"]
 
 
 def test_the_documentation_has_the_same_situations() -> None:
@@ -140,6 +151,18 @@ def test_processes_that_came_are_counted_without_ours() -> None:
     assert gpu_watch.newcomers({1}, {1}, {20, 21}) == (set(), 0)
 
 
+def test_a_table_says_what_a_gpu_did_to_a_case_with_a_number() -> None:
+    """The mean over its blocks that count; nothing is said where nothing is unusual."""
+    measured = case_result("torch", device="cuda")
+    loads = [GpuLoad(power_capped=0.25, idle_names=("Xorg",)), GpuLoad(power_capped=0.75), GpuLoad()]
+    case = replace(measured, rounds=tuple(replace(measured.rounds[0], gpu=load) for load in loads))
+    assert comparison([case], case.case).notes[1:] == (
+        "a power limit lowered the GPU's clock for 50 % of the time of torch-cuda.",
+        "Xorg was on the GPU of torch-cuda, idle.",
+    )
+    assert not gpu_notes([replace(case, rounds=(replace(case.rounds[0], gpu=GpuLoad(power_capped=0.0)),))])
+
+
 # Five GPUs: one may not be opened; one has an idle desktop and a low power limit; on the others, heat, a loss in the
 # middle of a block, and a process that is busy while the campaign is stopped.
 FIVE: fake_nvml.Answers = {
@@ -148,6 +171,7 @@ FIVE: fake_nvml.Answers = {
     ("Graphics", 1): [fake_nvml.XORG],
     ("Field", 1, fake_nvml.POWER): ["0+1500000000/s"],
     ("Field", 2, fake_nvml.HEAT): ["0+300000000/s"],
+    ("Compute", 2): [fake_nvml.NO_PERMISSION],
     ("Clock", 3, fake_nvml.CLOCK_SM): [1410, 1410, 1410, fake_nvml.LOST],
     ("Compute", 4): [f"{fake_nvml.GAME},ours"],
     ("Utilization", 4): [35],
@@ -184,6 +208,7 @@ def test_a_campaign_names_the_gpu_that_cannot_be_opened(campaign: Campaign) -> N
     """In one sentence, and the exit code is that of the case that fails, not of this one."""
     printed = campaign.process.stdout
     assert "pretended-cuda is skipped: GPU 0 cannot be used: Insufficient Permissions" in printed
+    assert "GPU 2 does not report other processes; what only these show goes unnoticed" in printed
     assert "Traceback" not in printed + campaign.process.stderr
     assert campaign.process.returncode == 1
 

@@ -28,6 +28,7 @@ MATRIX_UNITS = {
     (8, 9): {"tf32": 2, "bfloat16": 4},
     (9, 0): {"tf32": 8, "bfloat16": 16},
 }
+LARGEST_CACHE_BYTES = 128 * 2**20  # of NVIDIA's GPUs so far: the L2 of a whole GB202 and of a B200
 WARM_UP_SECONDS, MOST_WARM_UP_SECONDS = 0.5, 5.0  # of work before a block; an idle GPU takes a while to raise its clock
 LOOK_SECONDS = 0.05  # of work between two looks at the clock
 SAME_CLOCK = 0.01  # the relative difference of two looks that agree
@@ -199,12 +200,14 @@ class Peak(NamedTuple):
     flop_per_second: float
     bytes_per_second: float
 
-    def step_seconds(self, workload: Workload) -> float:
-        """Return the least time of a step: its products at the full rate, or reading its minibatch from memory.
+    def step_seconds(self, workload: Workload, rows: int) -> float:
+        """Return the least time of a step on ``rows`` images: its products at the full rate, or reading its minibatch.
 
-        The weights are left out, since caches may hold them: it stays the least.
+        Of the images only those count that no GPU's cache holds until the next pass, and no weights.
         """
-        images = 4 * workload.batch_size * workload.inputs
+        row = 4 * workload.inputs  # bytes
+        uncached = max(0.0, 1 - LARGEST_CACHE_BYTES / (row * rows))
+        images = row * workload.batch_size * uncached
         return max(workload.step_flops / self.flop_per_second, images / self.bytes_per_second)
 
 

@@ -39,8 +39,8 @@ REASONS = {
 }
 # A100 and H100 sample the energy counter in part of the time (arXiv 2312.02741), and power is the mean of a second.
 ENERGY_SECONDS = 1.0
-LOOK_SECONDS = 10.0  # after which it is looked again whether other processes are busy
-SETTLE_SECONDS = 1.0  # NVML's utilisation is that of up to the last second
+LOOK_SECONDS = 20.0  # after which it is looked again whether other processes are busy
+SETTLE_SECONDS = 2.0  # NVML's utilisation is that of a sample period of at most a second, of which the last one counts
 IDLE_PERCENT = 2.0  # of the time: a desktop at rest redraws something now and then
 
 

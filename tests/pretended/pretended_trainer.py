@@ -22,8 +22,10 @@ class PretendedTrainer(Trainer):
         """Make numpy's trainer, and register this process next to the fake library."""
         self._inner = NumpyTrainer(workload, data, device)
         folder = Path(os.environ["LD_LIBRARY_PATH"].split(os.pathsep)[0])
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        number = seen[len("GPU-")] if seen.startswith("GPU-") else device.index  # of a worker that sees one GPU alone
         with (folder / "answers.pids").open("a") as pids:
-            pids.write(f"{device.index} {os.getpid()}\n")
+            pids.write(f"{number} {os.getpid()}\n")
 
     def load(self, params: Params) -> None:
         """Start from these weights."""

@@ -143,7 +143,7 @@ SITUATIONS = (
         " the time",
     ),
     Situation(
-        name="a game, of which cannot be known whether it is busy",
+        name="a game, on a GPU that does not report its utilization",
         answers={("Compute",): [f"ours,{GAME}"], ("Utilization",): [NOT_SUPPORTED]},
         state=State.CONTENDED,
         sentence="other processes were on its GPU: game",

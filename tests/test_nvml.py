@@ -76,7 +76,7 @@ def test_a_library_that_cannot_be_loaded_is_a_gpu_that_is_not_there(tmp_path: Pa
 def test_a_gpu_works_for_half_a_second_and_until_its_clock_stays(outcomes: Outcomes) -> None:
     """Each piece of work takes 0.1 s here; a clock that nobody reports needs no looks."""
     worked = {name: found["warm_ups"] / 10 for name, found in outcomes.items() if "warm_ups" in found}
-    assert min(worked.values()) >= gpu.WARM_UP_SECONDS
+    assert min(worked.values()) >= 0.5
     assert worked["a GPU that answers nothing"] < worked["nothing is wrong"] < worked["a clock that rises under load"]
 
 

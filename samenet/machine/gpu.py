@@ -28,7 +28,7 @@ MATRIX_UNITS = {
     (8, 9): {"tf32": 2, "bfloat16": 4},
     (9, 0): {"tf32": 8, "bfloat16": 16},
 }
-LARGEST_CACHE_BYTES = 128 * 2**20  # of NVIDIA's GPUs so far: the L2 of a whole GB202 and of a B200
+LARGEST_CACHE_BYTES = 128 * 2**20  # of NVIDIA's GPUs so far: the L2 of a whole GB202
 WARM_UP_SECONDS, MOST_WARM_UP_SECONDS = 0.5, 5.0  # of work before a block; an idle GPU takes a while to raise its clock
 LOOK_SECONDS = 0.05  # of work between two looks at the clock
 SAME_CLOCK = 0.01  # the relative difference of two looks that agree
@@ -59,6 +59,7 @@ def unavailable() -> str:
         return "no NVIDIA GPU can be seen: nvidia-ml-py is not installed; run: pip install nvidia-ml-py"
     try:
         pynvml.nvmlInit()
+        pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         here = "was found" if getattr(error, "value", None) == LIBRARY_NOT_FOUND else "can be used"
         return f"no NVIDIA GPU {here}: {because(error)}"

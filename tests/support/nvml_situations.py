@@ -29,6 +29,7 @@ from tests.support.fake_nvml import (
     NO_PERMISSION,
     NOT_SUPPORTED,
     POWER,
+    UNKNOWN_ERROR,
     VERSION_MISMATCH,
     XORG,
     Answers,
@@ -220,6 +221,12 @@ SITUATIONS = (
         state=State.SKIPPED,
         sentence="no NVIDIA GPU can be used: RM has detected an NVML/RM version mismatch; restart the machine, whose"
         " driver was updated",
+    ),
+    Situation(
+        name="a driver that does not know its GPUs",
+        answers={("Count",): [UNKNOWN_ERROR]},
+        state=State.SKIPPED,
+        sentence="no NVIDIA GPU can be used: Unknown Error",
     ),
     Situation(
         name="exclusive-process mode",

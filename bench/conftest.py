@@ -11,7 +11,7 @@ from bench.options import add_options, fill_in
 from bench.plugin import Plugin
 from bench.replay import WorkerClock
 from bench.selection import refuse_to_split
-from impls.registry import cases
+from impls.registry import CUDA, cases
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -80,7 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                     id=case.id,
                     marks=[pytest.mark.benchmark(timer=WorkerClock()), getattr(pytest.mark, case.implementation.lane)],
                 )
-                for case in cases(tuple(dict.fromkeys(metafunc.config.option.gpu or (0,))))
+                for case in cases(tuple(dict.fromkeys(metafunc.config.option.gpu or (CUDA,))))
             ],
         )
 

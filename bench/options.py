@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from impls.devices import KINDS, NEEDS_PORT
+from impls.lanes import Device
 from impls.registry import cases
 from samenet.data import cache_folder
 from samenet.protocols import Settings
@@ -28,11 +30,19 @@ def count(text: str) -> int:
     return number
 
 
-def number(text: str) -> int:
-    """Read an option that is the number of something, from 0 on."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
+def accelerator(text: str) -> Device:
+    """Read a device that is not the CPU: the number of an NVIDIA GPU, or a kind and perhaps a number."""
+    try:
+        device = Device.parse(f"cuda:{text}" if text.isdecimal() else text)
+    except ValueError:
+        device = Device("cpu")
+    if device.kind in NEEDS_PORT:
+        raise argparse.ArgumentTypeError(NEEDS_PORT[device.kind])
+    if device.kind not in {kind for case in cases() for kind in case.implementation.devices} - {"cpu"}:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a GPU; write a whole number of 0 or more, or one of {', '.join(KINDS)}, such as rocm:1"
+        )
+    return device
 
 
 def positive(text: str) -> float:
@@ -143,9 +153,11 @@ def add_options(group: pytest.OptionGroup) -> None:
     add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
     add(
         "--gpu",
-        type=number,
+        type=accelerator,
         action="append",
-        help="The GPU of the cuda cases, as nvidia-smi counts them; may be repeated. Default: 0.",
+        metavar="DEVICE",
+        help="A GPU to measure on, as nvidia-smi counts them, or a device of another vendor: rocm, xpu, tpu, rocm:1."
+        " May be repeated. Default: 0.",
     )
     add(
         "--timeout",

@@ -11,7 +11,11 @@ IMPLEMENTATIONS = (
         trainer="impls.cupy_mlp:CupyTrainer",
         environment="cupy",
         packages=(("cupy", "cupy-cuda13x"),),
-        devices=("cuda",),
+        devices=("cuda", "rocm"),
+        remedies={
+            "cuda": "install cupy-cuda13x or cupy-cuda12x, whichever the driver supports",
+            "rocm": "install a cupy that is built for ROCm",
+        },
         prerequisites="CUDA 13",
         manifest=numpy_lanes.PLAIN | {"blas": "cuBLAS", "threads": "GPU threads"},
     ),

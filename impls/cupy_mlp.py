@@ -20,6 +20,13 @@ class CupyTrainer(Trainer):
     """What numpy's users write when they have a GPU: cupy has numpy's functions."""
 
     @staticmethod
+    def count(kind: str) -> int:
+        """Return how many devices of ``kind`` cupy can use; it is built either for CUDA or for HIP."""
+        if kind != ("rocm" if cp.cuda.runtime.is_hip else "cuda"):
+            return 0
+        return int(cp.cuda.runtime.getDeviceCount())
+
+    @staticmethod
     def place(data: Batches, device: Device) -> Batches:
         """Return images (rows, inputs) and labels (rows,) on ``device``."""
         with cp.cuda.Device(device.index) as gpu:

@@ -35,9 +35,18 @@ class Batches:
 class Trainer(ABC):
     """One network and its SGD on one device. Final subclasses; none reads a clock.
 
-    The worker calls ``place``, then the constructor with what ``place`` returned, then ``load``, ``run`` and ``params``
-    as often as it likes.
+    The worker calls ``count`` unless the device is the CPU, ``place``, the constructor with what ``place`` returned,
+    and then ``load``, ``run`` and ``params`` as often as it likes.
     """
+
+    @staticmethod
+    def count(kind: str) -> int | None:
+        """Return how many devices of ``kind`` the framework can use, or None if that shows only when it uses one.
+
+        It may raise whatever the framework raises, which then is the reason why there are none.
+        """
+        del kind
+        return None
 
     @staticmethod
     def place(data: Batches, device: Device) -> Batches:

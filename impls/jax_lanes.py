@@ -16,6 +16,12 @@ XLA = {
     "accumulation": "float32",
 }
 XLA_ON_GPU = {"blas": "cuBLAS or XLA's own kernels, whichever XLA measured to be faster", "threads": "GPU threads"}
+REMEDIES = {
+    "cuda": "install its plug-in for a CUDA that the driver supports, jax[cuda13] or jax[cuda12]",
+    "rocm": "install its plug-in for ROCm, see https://docs.jax.dev/en/latest/installation.html",
+    "tpu": "install jax[tpu]",
+}
+DEVICES = ("cpu", "cuda", "rocm", "tpu")
 PRECISIONS = {"cuda": ("tf32", "bfloat16")}  # XLA's code for CPUs computes in float32 whatever it is asked for
 STEP = "the step, by XLA, at the first step"
 
@@ -27,7 +33,8 @@ IMPLEMENTATIONS = (
         trainer="impls.jax_mlp:JaxTrainer",
         environment="jax",
         packages=PACKAGES,
-        devices=("cpu", "cuda"),
+        devices=DEVICES,
+        remedies=REMEDIES,
         manifest=PLAIN,
         manifest_on_gpu=XLA_ON_GPU,
         precisions=PRECISIONS,
@@ -37,7 +44,8 @@ IMPLEMENTATIONS = (
         trainer="impls.jax_scan_mlp:JaxScanTrainer",
         environment="jax",
         packages=PACKAGES,
-        devices=("cpu", "cuda"),
+        devices=DEVICES,
+        remedies=REMEDIES,
         lane=Lane.TUNED,
         manifest=PLAIN
         | {

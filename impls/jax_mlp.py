@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from impls.devices import kind_of
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
@@ -64,11 +65,26 @@ def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.A
 
 def find_device(device: Device) -> jax.Device:
     """Return jax's object for ``device``."""
-    return jax.devices(device.kind)[device.index]
+    return jax.devices(device.about.jax)[device.index]
+
+
+def count_devices(kind: str) -> int:
+    """Return how many devices of ``kind`` jax can use.
+
+    Raises:
+        RuntimeError: none, and why.
+    """
+    platform = kind_of(kind).jax
+    try:
+        return len(jax.devices(platform))
+    except AssertionError as error:  # has no text
+        raise RuntimeError(f"jax has no plug-in for {platform}") from error
 
 
 class JaxBase(Trainer):
     """What jax's trainers share: data and weights are jax's arrays on one device."""
+
+    count = staticmethod(count_devices)
 
     _device: jax.Device
     _params: Params

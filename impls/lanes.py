@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
+from impls.devices import kind_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from impls.devices import Kind
     from impls.workload import Workload
 
 # The keys of every manifest, each with the question that its value answers.
@@ -34,7 +37,7 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """Where a case runs; ``kind`` is ``cpu`` or ``cuda``, ``index`` counts the devices of that kind."""
+    """Where a case runs; ``kind`` is ``cpu`` or one of ``KINDS``, ``index`` counts the devices of that kind."""
 
     kind: str
     index: int = 0
@@ -60,6 +63,21 @@ class Device:
         """Whether it is anything but a CPU."""
         return self.kind != "cpu"
 
+    @property
+    def about(self) -> Kind:
+        """What frameworks call devices of its kind."""
+        return kind_of(self.kind)
+
+    @property
+    def in_worker(self) -> Self:
+        """The device as its worker knows it: the only one of its kind that the worker sees."""
+        return type(self)(self.kind) if self.is_gpu else self
+
+    @property
+    def in_torch(self) -> str:
+        """What torch calls it."""
+        return f"{self.about.torch}:{self.index}" if self.index else self.about.torch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Implementation:
@@ -83,6 +101,7 @@ class Implementation:
         precisions: the precisions besides float32 that its matrix products support, by kind of device.
         requires_fields: the values that fields of the workload must have, where it does not support all of them.
         unavailable: why it cannot run on a kind of device on which a reader would look for it.
+        remedies: what to do, by kind of device, where the framework finds no such device.
         shares_work: whether its work on a CPU is shared among as many threads as it was given, in a network of the
             book's size or larger; if it says so and fewer threads work, it has no number.
 
@@ -102,6 +121,7 @@ class Implementation:
     precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     requires_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
+    remedies: Mapping[str, str] = field(default_factory=dict, hash=False)
     shares_work: bool = True
 
     def __post_init__(self) -> None:
@@ -141,7 +161,8 @@ class Case:
     def manifest(self) -> dict[str, str]:
         """The implementation's manifest on this device."""
         on_gpu = self.implementation.manifest_on_gpu if self.device.is_gpu else {}
-        return {**self.implementation.manifest, **on_gpu}
+        of_vendor = {"blas": self.device.about.blas} if self.device.about.blas else {}
+        return {**self.implementation.manifest, **on_gpu, **of_vendor}
 
     def unsupported(self, workload: Workload) -> str:
         """Return why ``workload`` cannot be trained on this device, or ""."""

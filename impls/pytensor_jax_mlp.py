@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import PRECISIONS, find_device
+from impls.jax_mlp import PRECISIONS, count_devices, find_device
 from impls.pytensor_mlp import pt, pytensor, step  # after its settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @final
 class PytensorJaxTrainer(Trainer):
     """What PyTensor's experts do where numba is slower: another backend for the same graph."""
+
+    count = staticmethod(count_devices)
 
     @staticmethod
     def place(data: Batches, device: Device) -> Batches:

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import impls
+from impls.devices import KINDS
 from impls.lanes import Case, Device, Implementation
 from impls.worker import reason as cause
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "samenet.implementations"
 SIDECAR = "_lanes"
+CUDA = Device("cuda")
 # The order of the cases in every run and report; a sidecar that is not named here comes last.
 ORDER = ("numpy", "cupy", "torch", "triton", "jax", "theano", "pytensor")
 
@@ -74,11 +76,15 @@ def bounds() -> tuple[Implementation, ...]:
     return tuple(bound for sidecar in sidecars() for bound in getattr(sidecar, "BOUNDS", ()))
 
 
-def cases(gpus: Sequence[int] = (0,)) -> tuple[Case, ...]:
-    """Return every implementation on each of its devices, and on each of ``gpus``, whether it can run here or not."""
+def cases(accelerators: Sequence[Device] = (CUDA,)) -> tuple[Case, ...]:
+    """Return every implementation on the CPU and on each of ``accelerators``, whether it can run here or not.
+
+    On a kind of device that another package brings it always has a case.
+    """
     return tuple(
-        Case(implementation, Device(kind, index))
+        Case(implementation, device)
         for implementation in implementations()
         for kind in implementation.devices
-        for index in (gpus if kind == "cuda" else (0,))
+        for device in [each for each in accelerators if each.kind == kind != "cpu"]
+        or ([] if kind in KINDS else [Device(kind)])
     )

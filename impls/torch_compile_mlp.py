@@ -68,7 +68,7 @@ class TorchCompileTrainer(TorchBase):
             check_folders()
         # Forget an earlier trainer's graph: without guards torch would take it for this one's.
         torch._dynamo.reset()  # noqa: SLF001
-        self._device = torch.device(str(device))
+        self._device = torch.device(device.in_torch)
         self._images, self._labels = (torch.split(array, data.batch_size) for array in (data.images, data.labels))
         self._params = tuple(torch.zeros(shape, device=self._device) for shape in workload.shapes.values())
 
@@ -99,8 +99,8 @@ class TorchCompileTrainer(TorchBase):
         for step in range(steps):
             k = (first + step) % len(self._images)
             losses[step] = self._step(self._params, self._images[k], self._labels[k])
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
         host: Float32 = losses.cpu().numpy()
         return host
 

@@ -84,7 +84,7 @@ class TorchCudagraphTrainer(GraphTrainer):
         """Compile the update and capture it."""
         # Forget an earlier trainer's graph: without guards torch would take it for this one's.
         torch._dynamo.reset()  # noqa: SLF001
-        gpu, count = torch.device(str(device)), len(data)
+        gpu, count = torch.device(device.in_torch), len(data)
         images, labels = (torch.unflatten(array, 0, (count, data.batch_size)) for array in (data.images, data.labels))
         self._params = tuple(torch.zeros(shape, device=gpu) for shape in workload.shapes.values())
         # Which minibatch is next: on the device, since a graph repeats the values that it was captured with.

@@ -20,6 +20,12 @@ PLAIN = {
 }
 ON_GPU = {"blas": "cuBLAS", "threads": "GPU threads"}
 GRAPH_LOOP = f"CUDA graphs of {CHUNK} steps, and of one step for the rest"
+REMEDIES = {
+    "cuda": "install a torch for a CUDA that the driver supports, see https://pytorch.org/get-started/locally",
+    "rocm": "install a torch for ROCm, see https://pytorch.org/get-started/locally",
+    "xpu": "install a torch for XPU, see https://docs.pytorch.org/docs/stable/notes/get_start_xpu.html",
+}
+DEVICES = ("cpu", "cuda", "rocm", "xpu")
 PRECISIONS = {"cuda": ("tf32", "bfloat16"), "cpu": ("bfloat16",)}
 
 IMPLEMENTATIONS = (
@@ -28,7 +34,8 @@ IMPLEMENTATIONS = (
         trainer="impls.torch_mlp:TorchTrainer",
         environment="torch",
         packages=PACKAGES,
-        devices=("cpu", "cuda"),
+        devices=DEVICES,
+        remedies=REMEDIES,
         manifest=PLAIN,
         manifest_on_gpu=ON_GPU,
         precisions=PRECISIONS,
@@ -38,7 +45,8 @@ IMPLEMENTATIONS = (
         trainer="impls.torch_compile_mlp:TorchCompileTrainer",
         environment="torch",
         packages=PACKAGES,
-        devices=("cpu", "cuda"),
+        devices=DEVICES,
+        remedies=REMEDIES,
         prerequisites=COMPILER,
         lane=Lane.TUNED,
         manifest=PLAIN | {"compile": "the step and its update, by inductor (C++), at the first step"},
@@ -50,7 +58,8 @@ IMPLEMENTATIONS = (
         trainer="impls.torch_cudagraph_mlp:TorchCudagraphTrainer",
         environment="torch",
         packages=PACKAGES,
-        devices=("cuda",),
+        devices=("cuda", "rocm"),
+        remedies=REMEDIES,
         prerequisites=COMPILER,
         lane=Lane.TUNED,
         manifest=PLAIN

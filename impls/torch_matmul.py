@@ -22,7 +22,7 @@ class TorchMatmul(TorchBase):
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Make the buffers."""
         torch.set_float32_matmul_precision("highest")
-        self._device = torch.device(str(device))
+        self._device = torch.device(device.in_torch)
         self._images = torch.split(data.images, data.batch_size)
         self._hidden = torch.empty(data.batch_size, workload.hidden, device=self._device)
         self._logits = torch.empty(data.batch_size, workload.classes, device=self._device)

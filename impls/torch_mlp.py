@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import nn
 
+from impls.devices import kind_of
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from impls.interface import Float32
     from impls.lanes import Device
     from impls.workload import Workload
+
+BUILDS = {"cuda": "CUDA", "rocm": "HIP"}  # of torch, of which each has one of the two
 
 
 def forward_context(workload: Workload, device: torch.device) -> AbstractContextManager[object]:
@@ -68,12 +71,26 @@ class TorchBase(Trainer):
     """What torch's trainers share: the data are torch's tensors on one device."""
 
     @staticmethod
+    def count(kind: str) -> int:
+        """Return how many devices of ``kind`` torch can use; CUDA and HIP, which torch calls cuda too, are two builds.
+
+        ``init`` raises what is wrong, as with a driver that is too old, where ``device_count`` would be 0 or worse.
+        """
+        if kind in BUILDS and torch.version.hip and BUILDS[kind] != "HIP":
+            raise RuntimeError("this torch is built for HIP")
+        if kind in BUILDS and torch.version.cuda and BUILDS[kind] != "CUDA":
+            raise RuntimeError("this torch is built for CUDA")
+        backend = getattr(torch, kind_of(kind).torch)
+        backend.init()
+        return int(backend.device_count())
+
+    @staticmethod
     def place(data: Batches, device: Device) -> Batches:
         """Return images (rows, inputs) and labels (rows,), int64 as torch's loss takes them, on ``device``."""
-        images = torch.from_numpy(data.images).to(str(device))
-        labels = torch.from_numpy(data.labels).long().to(str(device))
-        if images.is_cuda:
-            torch.cuda.synchronize(images.device)
+        images = torch.from_numpy(data.images).to(device.in_torch)
+        labels = torch.from_numpy(data.labels).long().to(device.in_torch)
+        if images.device.type != "cpu":
+            torch.accelerator.synchronize(images.device)
         return Batches(images, labels, data.batch_size)
 
 
@@ -83,7 +100,7 @@ class TorchTrainer(TorchBase):
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Build the modules on ``device``."""
-        self._device = torch.device(str(device))
+        self._device = torch.device(device.in_torch)
         self._forward = forward_context(workload, self._device)
         self._images, self._labels = (torch.split(array, data.batch_size) for array in (data.images, data.labels))
         shapes = workload.shapes
@@ -112,8 +129,8 @@ class TorchTrainer(TorchBase):
         losses = torch.empty(steps, device=self._device)
         for step in range(steps):
             losses[step] = self._step((first + step) % len(self._images))
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
         host: Float32 = losses.cpu().numpy()
         return host
 

@@ -12,6 +12,7 @@ IMPLEMENTATIONS = (
         environment="triton",
         packages=(*torch_lanes.PACKAGES, ("triton", "triton")),
         devices=("cuda",),
+        remedies=torch_lanes.REMEDIES,
         lane=Lane.TUNED,
         manifest={
             "blas": "none, the products are tiles of the kernels",

@@ -177,7 +177,7 @@ class TritonTrainer(GraphTrainer):
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Compile the kernels and capture them."""
-        gpu = torch.device(str(device))
+        gpu = torch.device(device.in_torch)
         self._batches, rows = len(data), data.batch_size
         images, labels = data.images, torch.as_tensor(data.labels, dtype=torch.int32)
         self._params = tuple(torch.zeros(shape, device=gpu) for shape in workload.shapes.values())

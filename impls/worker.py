@@ -5,6 +5,7 @@ shape, bytes), see ``pack``. The requests, in the order in which the harness sen
 
     load_framework(trainer)                              -> {import_seconds}
     versions(distributions)                              -> {distribution: version}
+    devices(kind)                                        -> {count, problem}
     build(workload, images, labels, initial, device)     -> {build_seconds, transfer_seconds}
     reset(weights=None)                                  -> None
     run(steps, first=0)                                  -> {wall_seconds, cpu_seconds, losses}
@@ -92,6 +93,7 @@ class Service:
         """Start without a trainer; ``build`` makes one."""
         self._trainer: Trainer | None = None
         self._initial: Params | None = None
+        self._devices_seconds = 0.0
 
     def _live(self) -> tuple[Trainer, Params]:
         if self._trainer is None or self._initial is None:
@@ -104,6 +106,19 @@ class Service:
         module, _, name = trainer.partition(":")
         self._class: type[Trainer] = getattr(importlib.import_module(module), name)
         return {"import_seconds": time.perf_counter() - start}
+
+    def devices(self, kind: str) -> dict[str, int | str | None]:
+        """Return how many devices of ``kind`` the framework can use, None if it does not know, and what is wrong.
+
+        This initialises the framework's devices, whose time is a part of ``build_seconds``.
+        """
+        start, count, problem = time.perf_counter(), None, ""
+        try:
+            count = self._class.count(kind)
+        except Exception as error:  # noqa: BLE001  # the framework's, whatever it is
+            count, problem = 0, reason(error)
+        self._devices_seconds += time.perf_counter() - start
+        return {"count": count, "problem": problem}
 
     def build(
         self, workload: dict[str, Any], images: Packed, labels: Packed, initial: list[Packed], device: str
@@ -126,7 +141,8 @@ class Service:
         placed = self._class.place(data, target)
         transfer_seconds = None if target == CPU else time.perf_counter() - begin
         self._trainer = self._class(described, placed, target)
-        build_seconds = time.perf_counter() - start
+        build_seconds = time.perf_counter() - start + self._devices_seconds
+        self._devices_seconds = 0.0
         del data, placed  # the trainer keeps what it needs
         gc.collect()
         gc.freeze()  # otherwise the collection before a round would visit all of torch, and take longer than the round
@@ -198,6 +214,7 @@ def serve(channel: Channel) -> None:
     methods: tuple[Callable[..., object], ...] = (
         service.load_framework,
         service.versions,
+        service.devices,
         service.build,
         service.reset,
         service.run,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SETTINGS = ("governor", "microcode", "virtualised", "cpu-quota", "variables", "gpu-driver")  # see ``decisive``
 SPELLINGS = {"cpu-quota": "CPU quota", "gpu-driver": "GPU driver"}  # of those whose option is spelled differently
-GPU_ONLY = ("CUDA_", "NVIDIA_")  # variables that a case on the CPU does not read
+GPU_ONLY = ("CUDA_", "NVIDIA_", "HIP_", "ROCR_")  # variables that a case on the CPU does not read
 
 
 def changes(

@@ -44,7 +44,7 @@ class RevisionComparison:
         missing = {}
         for entry in present:
             entries.append(replace(entry, group=entry.label))
-            former = revision.cases.get(entry.case.id)
+            former = revision.find(entry.case)
             if former is None:
                 continue
             try:

@@ -123,8 +123,8 @@ class LiveWorkers:
         return self.journal.log.is_live(entry.label)
 
     def on_device(self, device: Device) -> set[int]:
-        """Return the ids of this campaign's processes on ``device``."""
-        return {each.pid for each in self.alive.values() if each.case.device == device}
+        """Return the ids of this campaign's processes that may be on ``device``: they see it, and have not ended."""
+        return {each.pid for each in self.alive.values() if each.case.device == device and each.is_alive}
 
     def start(self) -> None:
         """Start the workers, check their work, and choose the bound."""
@@ -160,10 +160,17 @@ class LiveWorkers:
                     timeout_seconds=plan.timeout_seconds,
                 )
             )
+            import_seconds = worker.load_framework()
+            # A former revision may not know the question.
+            asks = entry.case.device.is_gpu and entry.role is not Role.FORMER
+            if asks and (reason := worker.missing_device()):
+                self.lose(entry, State.SKIPPED, reason)
+                worker.kill()
+                return
             launch = Launch(
                 launch=self.number,
                 start_seconds=worker.start_seconds,
-                import_seconds=worker.load_framework(),
+                import_seconds=import_seconds,
                 build_seconds=worker.build(plan.workload, plan.dataset.train, self.initial),
                 first_step_seconds=worker.run(1).wall_seconds,
                 transfer_seconds=worker.transfer_seconds,

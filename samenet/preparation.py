@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from impls.devices import LEAST_CAPABILITY, NEEDS_PORT, Monitor
 from impls.lanes import Case, Device
 from impls.registry import bounds
 from impls.registry import cases as all_cases
@@ -104,7 +105,9 @@ def find_case(case: Case | str) -> Case:
     with contextlib.suppress(ValueError):
         name, _, text = case.rpartition("-")
         device = Device.parse(text)
-        known = {each.id: each for each in all_cases((device.index,))}
+        if device.kind in NEEDS_PORT:
+            raise SettingsError(NEEDS_PORT[device.kind])
+        known = {each.id: each for each in all_cases((device,))}
         if found := known.get(f"{name}-{device}"):
             return found
     raise SettingsError(f"there is no case {case}; choose from: {', '.join(each.id for each in all_cases())}")
@@ -112,7 +115,19 @@ def find_case(case: Case | str) -> Case:
 
 def is_absent(device: Device) -> str:
     """Say why nothing can run on ``device`` here, or return ""."""
-    return gpu.missing(device.index) if device.is_gpu else ""
+    return gpu.missing(device.index) if device.about.monitor is Monitor.NVML else ""
+
+
+def lacks_precision(device: Device, precision: str) -> str:
+    """Say why ``device`` cannot compute in ``precision``, or return ""; one whose capability is unknown cannot."""
+    needed = LEAST_CAPABILITY.get(precision)
+    if device.about.monitor is not Monitor.NVML or not needed:
+        return ""
+    found = gpu.capability(device.index)
+    if found and found >= needed:
+        return ""
+    least, what = ".".join(map(str, needed)), ".".join(map(str, found)) if found else "unknown"
+    return f"unsupported: {precision} needs a GPU of compute capability {least} or more; that of {device} is {what}"
 
 
 def enter(chosen: Sequence[Case], plan: Plan, settings: Settings) -> tuple[dict[Case, str], list[Entry]]:
@@ -120,6 +135,7 @@ def enter(chosen: Sequence[Case], plan: Plan, settings: Settings) -> tuple[dict[
     skipped, entries = {}, []
     for case in chosen:
         reason = case.unsupported(plan.workload) or is_absent(case.device)
+        reason = reason or lacks_precision(case.device, plan.workload.precision)
         try:
             python = find_interpreter(case.implementation, settings.python, ROOT)
         except NoInterpreterError as error:
@@ -137,7 +153,8 @@ def companions(entries: Sequence[Entry], plan: Plan, settings: Settings) -> list
         return []
     once = next((entry for entry in entries if entry.label == TWIN_OF), entries[0])
     added = [replace(once, label=f"{once.label} again", role=Role.TWIN, of=once.label)]
-    for implementation in bounds() if plan.workload.bounded else ():
+    on_cpu = any(not entry.case.device.is_gpu for entry in entries)  # a GPU's bound is computed from its peak rates
+    for implementation in bounds() if plan.workload.bounded and on_cpu else ():
         with contextlib.suppress(NoInterpreterError):
             bound = Case(implementation, Device("cpu"))
             python = find_interpreter(implementation, settings.python, ROOT)
@@ -184,7 +201,8 @@ def head(
 
 def least_seconds(plan: Plan, devices: Collection[Device]) -> dict[str, float]:
     """Return the least time (s) of a round on each GPU of ``devices`` whose peak rates are known."""
-    present = [device for device in devices if device.is_gpu and not is_absent(device)]
+    watched = [device for device in devices if device.about.monitor is Monitor.NVML]
+    present = [device for device in watched if not is_absent(device)]
     peaks = {str(device): gpu.peak(device.index, plan.workload.precision) for device in present}
     rows = len(plan.dataset.train.labels)
     return {name: peak.step_seconds(plan.workload, rows) * plan.iterations for name, peak in peaks.items() if peak}

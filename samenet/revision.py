@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from impls.lanes import Case, Device, Implementation
 from samenet.environments import find_interpreter, tox_folder
 from samenet.errors import NoInterpreterError, RevisionError
+from samenet.failures import first_line
 from samenet.git import git, is_tracked
-from samenet.workers import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,8 @@ sys.path.insert(0, sys.argv[1])  # PYTHONSAFEPATH keeps the present folder out
 from impls.registry import cases
 print(json.dumps([
     [str(each.device), each.implementation.name, each.implementation.trainer, each.implementation.environment,
-     each.implementation.packages, getattr(each.implementation, "shares_work", True)]
+     each.implementation.packages, getattr(each.implementation, "shares_work", True),
+     getattr(each.implementation, "devices", [each.device.kind])]
     for each in cases()
 ]))
 """
@@ -48,6 +49,13 @@ class Revision:
     folder: Path
     cases: Mapping[str, Case]
     temporary: tempfile.TemporaryDirectory[str]
+
+    def find(self, case: Case) -> Case | None:
+        """Return ``case`` as it was, or None if the revision has none: ``cases`` lists one device of a kind."""
+        former = (each.implementation for each in self.cases.values())
+        kinds = {each.name: each for each in former if case.device.kind in each.devices}
+        name = case.implementation.name
+        return Case(kinds[name], case.device) if name in kinds else None
 
     def find_interpreter(self, case: Case, given: Mapping[str, Path], root: Path) -> Path:
         """Return the interpreter for ``case``: the present one's, or one with the revision's pins where they differ.
@@ -155,9 +163,10 @@ def check_out(name: str, root: Path) -> Revision:
                 environment=environment,
                 packages=tuple(map(tuple, packages)),
                 shares_work=shares_work,
+                devices=tuple(devices),
             ),
             Device.parse(device),
         )
-        for device, entry, trainer, environment, packages, shares_work in json.loads(listed.stdout)
+        for device, entry, trainer, environment, packages, shares_work, devices in json.loads(listed.stdout)
     ]
     return Revision(name, sha, folder, {case.id: case for case in cases}, temporary)

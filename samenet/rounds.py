@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from impls.devices import Monitor
 from samenet.errors import WorkerError
 from samenet.machine import gpu
 from samenet.machine.counters import Watch
@@ -30,7 +31,9 @@ def warm_up(worker: Worker) -> None:
     Raises:
         WorkerError: the worker failed.
     """
-    gpu.warm_up(worker.case.device.index, lambda steps: worker.run(steps).wall_seconds)
+    device = worker.case.device
+    number = device.index if device.about.monitor is Monitor.NVML else None
+    gpu.warm_up(number, lambda steps: worker.run(steps).wall_seconds)
 
 
 def time_block(

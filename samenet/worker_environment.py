@@ -8,12 +8,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from impls.devices import KINDS, Monitor
 from impls.theano_lanes import flag
+from samenet.machine import gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from impls.lanes import Case
+    from impls.lanes import Case, Device
 
 # Where a process finds its user, programs, folders and language. A worker needs no network, so it gets no proxies.
 PASSED = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "TEMP", "TMP", "TZ", "TERM", "LANG", "LANGUAGE"}
@@ -24,7 +26,9 @@ PASSED |= {"KMP_DUPLICATE_LIB_OK"}  # which threadpoolctl sets, in the harness t
 
 # What some machines cannot do without although it can change a time: which GPUs, compilers and libraries there are, and
 # for which processor OpenBLAS computes, where it mistakes the processor. The same for every worker, and recorded.
-RECORDED = {"CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH", "OPENBLAS_CORETYPE", "LD_LIBRARY_PATH"}
+# Of the devices that the caller lets be used each worker sees one, or none.
+RECORDED = {"HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"}
+RECORDED |= {"CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH", "OPENBLAS_CORETYPE", "LD_LIBRARY_PATH"}
 RECORDED |= {"CC", "CXX", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH"}
 RECORDED |= {"PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 
@@ -35,7 +39,7 @@ INFLUENTIAL = re.compile(
     "NUMEXPR_|NUMBA_|NPY_|NUMPY_|SCIPY_|ATEN_|TORCH|PYTORCH_|C10_|CAFFE2_|DNNL_|ONEDNN_|MKLDNN_|XNNPACK|XLA_|JAX_|TF_|"
     "PJRT_|LIBTPU|THEANO|PYTENSOR|AESARA|CUDA_|CUDNN_|CUBLAS|CUPY_|NVIDIA_|NVRTC_|NCCL_|TRITON_|HIP_|HSA_|ROCR_|ROCM_|"
     "ROCBLAS_|MIOPEN_|LD_|MALLOC_|GLIBC_|MIMALLOC_|JEMALLOC_|_RJEM_|TCMALLOC_|SCUDO_|ASAN_|TSAN_|UBSAN_|LSAN_|MSAN_|"
-    "LLVM_|PYTHON|COV_CORE_|COVERAGE_|CFLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|HWLOC_|NUMA_"
+    "ONEAPI_|SYCL_|ZE_|TPU_|LLVM_|PYTHON|COV_CORE_|COVERAGE_|CFLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|HWLOC_|NUMA_"
 )
 
 # Of a recorded value that had paths, which were cut to names; older files have the names alone.
@@ -81,12 +85,32 @@ def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
             "THEANORC": os.devnull,
             "PYTENSORRC": os.devnull,
             "PYTHONSAFEPATH": "1",  # no module is imported from the folder in which samenet was started
-            "JAX_PLATFORMS": case.device.kind,
+            "JAX_PLATFORMS": case.device.about.jax or "cpu",
+            "JAX_TRACEBACK_FILTERING": "off",  # otherwise its errors end with advice
             "JAX_ENABLE_COMPILATION_CACHE": "false",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         }
+        | shown_devices(case.device, os.environ)
     )
+
+
+def shown_devices(device: Device, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which a worker sees ``device`` and no other one; a worker on the CPU sees none.
+
+    Some frameworks open a context, which takes memory, on each device that they see. The devices are counted among
+    those that ``environment`` lists.
+    """
+    shown: dict[str, str] = {}
+    for kind in KINDS.values():
+        if kind.name != device.kind and kind.hidden is not None:
+            shown[kind.selector] = kind.hidden
+    if not device.is_gpu:
+        return shown
+    listed = [name.strip() for name in environment.get(device.about.selector, "").split(",") if name.strip()]
+    number = listed[device.index] if device.index < len(listed) else str(device.index)
+    uuid = gpu.uuid(device.index) if device.about.monitor is Monitor.NVML else None
+    return shown | device.about.selected(uuid or number)
 
 
 def recorded(environment: Mapping[str, str]) -> dict[str, str]:

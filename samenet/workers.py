@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import inspect
 import os
-import re
 import shlex
 import signal
 import time
@@ -19,9 +18,10 @@ import numpy as np
 import psutil
 import threadpoolctl
 
-from impls.worker import RequestError, pack, unpack
+from impls.worker import pack, unpack
 from samenet import bootstrap
 from samenet.errors import WorkerError
+from samenet.failures import first_line, last_words
 from samenet.machine import files
 from samenet.worker_environment import environment_of
 
@@ -40,13 +40,6 @@ _pools = threadpool_info
 def threadpool_info():
     return [*_pools(), {"flushes_denormals": sys.float_info.min / 2 == 0}]
 """
-REQUEST_ERROR = re.escape(f"{RequestError.__module__}.{RequestError.__qualname__}")
-# Between the tracebacks of chained exceptions, of which the last one counts.
-CHAIN = re.compile(
-    r"^(?:During handling of the above exception, another exception occurred"
-    r"|The above exception was the direct cause of the following exception):$",
-    re.MULTILINE,
-)
 
 
 class Run(NamedTuple):
@@ -81,23 +74,10 @@ def packages(root: Path, folder: Path) -> Path:
     return place
 
 
-def first_line(formatted: str) -> str:
-    """Return the type and the first line of the exception that ``formatted``, a traceback, ends with.
-
-    A worker's own RequestError has them as its text. Otherwise the text is Python's: frames are indented, and those of
-    an exception group have a bar in front.
-    """
-    sent = re.findall(rf"^{REQUEST_ERROR}: (.+)$", formatted, re.MULTILINE)
-    if sent:
-        return str(sent[-1])
-    last = CHAIN.split(formatted)[-1]
-    lines = [line.removeprefix("  | ") for line in last.splitlines()]
-    own = [line for line in lines if line.strip() and not line.startswith((" ", "Traceback (most recent call last):"))]
-    return own[0] if own else "an unknown error"
-
-
 class Worker:
     """One process that trains one case, in the interpreter of its framework; a context manager that kills it."""
+
+    is_alive = True  # until it is killed, or found dead
 
     def __init__(
         self,
@@ -157,6 +137,7 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process, if it is still there: it holds nothing that has to be saved."""
+        self.is_alive = False
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -172,7 +153,7 @@ class Worker:
         if code is not None and code < 0:
             how = f"{self.case.id} was killed by {signal.Signals(-code).name}"
         written = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
-        return f"{how} {when}" + (f"; it wrote: {written[0]}" if written else "")
+        return f"{how} {when}" + (f"; it wrote: {last_words(written)}" if written else "")
 
     def _receive(self, request: str) -> Any:  # noqa: ANN401  # whatever the request answers
         try:
@@ -198,6 +179,19 @@ class Worker:
         """Import the implementation and its framework; returns the seconds that it took."""
         return float(self._ask("load_framework", trainer=self.case.implementation.trainer)["import_seconds"])
 
+    def missing_device(self) -> str:
+        """Say why the framework cannot use the case's device, with a remedy, or return "".
+
+        It is the only one of its kind that the worker sees.
+        """
+        kind = self.case.device.kind
+        reply = self._ask("devices", kind=kind)
+        if reply["count"] is None or reply["count"] > 0:
+            return ""
+        problem = f" ({reply['problem']})" if reply["problem"] else ""
+        remedy = self.case.implementation.remedies.get(kind, f"install a build of it for {kind}, and its driver")
+        return f"its framework can use no {kind} device{problem}; {remedy}"
+
     def build(self, workload: Workload, train: Split, initial: Params) -> float:
         """Make the trainer on the whole minibatches of ``train``; returns the seconds that its constructor took.
 
@@ -215,7 +209,7 @@ class Worker:
             images=pack(train.images[:rows]),
             labels=pack(train.labels[:rows]),
             initial=[pack(value) for value in initial],
-            device=str(self.case.device),
+            device=str(self.case.device.in_worker),
         )
         self.transfer_seconds: float | None = reply.get("transfer_seconds")  # missing in an earlier revision
         return float(reply["build_seconds"])

@@ -72,6 +72,8 @@ def worker(request: pytest.FixtureRequest, caches: Path) -> Iterator[Worker]:
     case: Case = request.param
     with Worker(case, interpreter_for(case), ROOT, cpus=choose_cpus(None), folder=caches) as live:
         live.load_framework()
+        if case.device.is_gpu and (reason := live.missing_device()):
+            pytest.skip(reason)
         yield live
 
 

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from bench import options
+from impls.devices import KINDS
+from impls.lanes import Device
 from impls.registry import cases
 from samenet import Epochs, Measurement, Scaling, Settings, measure
 from samenet.environments import ROOT
@@ -105,7 +107,7 @@ def test_selection_happens_before_anything_starts(bench: Bench, tmp_path: Path) 
         (options.count, "-3", "'-3' is not a whole number of 1 or more"),
         (options.count, "two", "'two' is not a whole number of 1 or more"),
         (options.count, "1.5", "'1.5' is not a whole number of 1 or more"),
-        (options.number, "-1", "'-1' is not a whole number of 0 or more"),
+        (options.accelerator, "-1", "'-1' is not a GPU; write a whole number of 0 or more, or "),
         (options.positive, "0", "'0' is not a positive number"),
         (options.positive, "nan", "'nan' is not a positive number"),
         (options.interpreter, "tensorflow=/usr/bin/python3", "names no implementation; write name=path with one of: "),
@@ -216,7 +218,7 @@ def test_a_case_that_does_not_exist_is_refused(small_mnist: Path) -> None:
 
 def test_every_id_of_a_saved_run_names_its_case() -> None:
     """Those on a GPU of another number too."""
-    for case in cases((0, 1, 12)):
+    for case in cases([Device(kind, index) for kind in KINDS for index in (0, 1, 12)]):
         assert find_case(case.id) == case
 
 

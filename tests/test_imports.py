@@ -31,7 +31,7 @@ LANES = own_implementations() + bounds()
 # scipy comes with two of the frameworks, and other packages use it too.
 FRAMEWORKS = {name for lane in LANES for name, _ in lane.packages} - {"numpy", "scipy"}
 # What runs in every worker, and what describes the lanes to the harness.
-NEUTRAL = ["impls.interface", "impls.lanes", "impls.registry", "impls.worker", "impls.workload"]
+NEUTRAL = ["impls.devices", "impls.interface", "impls.lanes", "impls.registry", "impls.worker", "impls.workload"]
 NEUTRAL += [name for name in FILES if name.startswith("impls.") and name.endswith("_lanes")]
 
 STANDARD = set(sys.stdlib_module_names)

@@ -12,10 +12,11 @@ import pytest
 from impls.worker import LONGEST_REASON, reason
 from samenet.environments import ROOT, find_interpreter
 from samenet.errors import NoInterpreterError, WorkerError
+from samenet.failures import first_line
 from samenet.git import complaint
 from samenet.machine.cpus import choose_cpus
 from samenet.revision import tox_reason
-from samenet.workers import Worker, first_line
+from samenet.workers import Worker
 from tests.support.workers import CASES, implementation, interpreter_for
 
 if TYPE_CHECKING:

@@ -134,6 +134,12 @@ def models() -> list[str]:
     return [str(ask_of(number, "nvmlDeviceGetName") or "unknown") for number in range(len(visible()))]
 
 
+def uuid(number: int) -> str | None:
+    """Return what CUDA knows GPU ``number`` by in every process, or None where NVML does not say."""
+    answer = ask_of(number, "nvmlDeviceGetUUID")
+    return None if answer is None else str(answer)
+
+
 def driver() -> str | None:
     """Return the driver's version, or None without one."""
     version = None if unavailable() else ask(pynvml.nvmlSystemGetDriverVersion)
@@ -179,10 +185,11 @@ def megahertz(number: int) -> float | None:
     return None if clock is None else float(clock)
 
 
-def warm_up(number: int, work: Callable[[int], float]) -> None:
+def warm_up(number: int | None, work: Callable[[int], float]) -> None:
     """Let the GPU work for 0.5 s at least and until two looks at its clock agree: idle, it has a lower clock.
 
-    ``work`` does so many steps and returns the seconds that they took.
+    Without a number, NVML does not know the device, and there is nothing to look at. ``work`` does so many steps and
+    returns the seconds that they took.
     """
     steps, worked, clock = 1, 0.0, None
     while worked < MOST_WARM_UP_SECONDS:
@@ -190,9 +197,15 @@ def warm_up(number: int, work: Callable[[int], float]) -> None:
         steps, worked = steps * 2 if seconds < LOOK_SECONDS else steps, worked + seconds
         if worked < WARM_UP_SECONDS:
             continue
-        before, clock = clock, megahertz(number)
+        before, clock = clock, None if number is None else megahertz(number)
         if clock is None or (before is not None and abs(clock - before) <= SAME_CLOCK * before):
             break
+
+
+def capability(number: int) -> tuple[int, int] | None:
+    """Return the compute capability of the GPU, which its architecture has, or None where it is unknown."""
+    answer = ask_of(number, "nvmlDeviceGetCudaComputeCapability")
+    return tuple(answer) if answer else None
 
 
 class Peak(NamedTuple):
@@ -216,13 +229,12 @@ def peak(number: int, precision: str) -> Peak | None:
     """Return the peak of the GPU in products of ``precision``, or None where it is unknown."""
     if is_divided(number):  # what NVML reports is the whole board's
         return None
-    capability = tuple(ask_of(number, "nvmlDeviceGetCudaComputeCapability") or ())
     return peak_of(
         cores=ask_of(number, "nvmlDeviceGetNumGpuCores"),
         core_megahertz=ask_of(number, "nvmlDeviceGetMaxClockInfo", pynvml.NVML_CLOCK_SM),
         memory_bits=ask_of(number, "nvmlDeviceGetMemoryBusWidth"),
         memory_megahertz=ask_of(number, "nvmlDeviceGetMaxClockInfo", pynvml.NVML_CLOCK_MEM),
-        units=1 if precision == "float32" else MATRIX_UNITS.get(capability, {}).get(precision),
+        units=1 if precision == "float32" else MATRIX_UNITS.get(capability(number) or (0, 0), {}).get(precision),
     )
 
 

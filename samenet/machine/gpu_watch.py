@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from impls.devices import Monitor
 from samenet.machine import gpu
 from samenet.records import GpuLoad
 
@@ -148,8 +149,8 @@ class Neighbours:
 
 
 def neighbours_on(devices: Collection[Device]) -> dict[Device, Neighbours]:
-    """Return the neighbours on each of these devices that is a GPU."""
-    return {device: Neighbours(device.index) for device in devices if device.is_gpu}
+    """Return the neighbours on each of these devices that NVML watches."""
+    return {device: Neighbours(device.index) for device in devices if device.about.monitor is Monitor.NVML}
 
 
 class GpuWatch:

@@ -1,0 +1,187 @@
+"""Devices: which ones a worker sees, what the frameworks answer, and what is refused before anything is measured."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.options import accelerator
+from impls.devices import KINDS
+from impls.lanes import Case, Device
+from impls.registry import cases
+from samenet import preparation
+from samenet.comparison import RevisionComparison
+from samenet.environments import ROOT
+from samenet.errors import SettingsError
+from samenet.machine import gpu
+from samenet.machine.cpus import choose_cpus
+from samenet.plan import Entry, Role
+from samenet.preparation import companions, enter, find_case, is_absent
+from samenet.protocols import Settings
+from samenet.records import State
+from samenet.revision import check_out
+from samenet.worker_environment import environment_of
+from samenet.workers import Worker
+from tests.support.campaigns import campaign, plan
+from tests.support.workers import implementation, interpreter_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from samenet.results import CaseResult
+
+TORCH, JAX = implementation("torch"), implementation("jax")
+SELECTORS = {kind.selector for kind in KINDS.values()}
+without_gpu = pytest.mark.skipif(bool(gpu.models()), reason="there is a GPU")
+
+
+def entered(*selected: Case) -> list[Entry]:
+    """Return the entries of cases, whatever the machine has."""
+    return [Entry(label=case.id, case=case, python=interpreter_for(case), root=ROOT) for case in selected]
+
+
+def measured(tmp_path: Path, members: Sequence[Entry]) -> dict[str, CaseResult]:
+    """Return the results of a small campaign of ``members``."""
+    return campaign(plan(), list(members), tmp_path).run()
+
+
+@pytest.mark.parametrize("name", ["cpu", *KINDS])
+def test_a_worker_sees_its_own_device_and_no_other(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that the caller lists; each framework would open a context on whatever it sees."""
+    for variable in SELECTORS:
+        monkeypatch.setenv(variable, "5,7")
+    monkeypatch.setattr(gpu, "uuid", lambda number: None)
+    environment = environment_of(Case(TORCH, Device(name, 0 if name == "cpu" else 1)), 1, tmp_path)
+    seen = {variable: environment[variable] for variable in SELECTORS & set(environment)}
+    expected = {kind.selector: kind.hidden for kind in KINDS.values() if kind.hidden is not None}
+    if name != "cpu":
+        expected[KINDS[name].selector] = KINDS[name].selection.format("7")
+    assert seen == expected
+    assert environment["JAX_PLATFORMS"] == (KINDS[name].jax or "cpu" if name != "cpu" else "cpu")
+
+
+def test_an_nvidia_gpu_is_selected_by_its_uuid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number means another GPU in another order, or in a container."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    monkeypatch.setattr(gpu, "uuid", lambda number: f"GPU-{number}")
+    assert environment_of(Case(TORCH, Device("cuda", 1)), 1, tmp_path)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_a_worker_is_told_of_the_one_device_that_it_sees() -> None:
+    """It has number 0 there; torch's build for HIP calls it cuda."""
+    assert str(Device("cuda", 3).in_worker) == "cuda"
+    assert str(Device("cpu", 1).in_worker) == "cpu:1"
+    assert [Device(*each).in_torch for each in (("cpu",), ("cuda", 1), ("rocm",), ("xpu",))] == [
+        *("cpu", "cuda:1", "cuda", "xpu")
+    ]
+
+
+@without_gpu
+def test_a_framework_that_finds_no_device_skips_its_case(tmp_path: Path) -> None:
+    """Not failed, whatever the driver says; the reason has the framework's own words and a remedy."""
+    on_gpu = [
+        Case(implementation(name), Device("cuda")) for name in ("torch", "torch-cudagraph", "jax", "pytensor-jax")
+    ]
+    others = [Case(TORCH, Device("xpu")), Case(JAX, Device("rocm")), Case(JAX, Device("tpu"))]
+    results = measured(tmp_path, entered(*on_gpu, *others, Case(implementation("numpy"), Device("cpu"))))
+    reasons = {case: result.reason for case, result in results.items() if result.state is State.SKIPPED}
+    assert results["numpy-cpu"].state is not State.SKIPPED
+    assert len(reasons) == len(on_gpu) + len(others)
+    for case in ("torch-cuda", "torch-cudagraph-cuda"):
+        assert reasons[case].startswith(
+            "its framework can use no cuda device (AssertionError: Torch not compiled with CUDA enabled); install"
+        )
+    for case in ("jax-cuda", "pytensor-jax-cuda"):
+        assert "no cuda device (RuntimeError: jax has no plug-in for cuda); install" in reasons[case]
+    assert "no xpu device (AssertionError: Torch not compiled with XPU enabled); install" in reasons["torch-xpu"]
+    assert "no rocm device (RuntimeError: Unable to initialize backend 'rocm'" in reasons["jax-rocm"]
+    assert reasons["jax-tpu"].endswith("; install jax[tpu]")
+
+
+def test_a_kind_that_torch_is_not_built_for_has_no_devices(tmp_path: Path) -> None:
+    """CUDA and HIP are both called cuda by torch: its builds are told apart."""
+    code = "import torch; torch.version.hip = '6.4'\n"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    case = Case(TORCH, Device("cuda"))
+    with Worker(
+        *(case, interpreter_for(case), ROOT),
+        cpus=choose_cpus(1),
+        folder=tmp_path,
+        environment={"PYTHONPATH": str(tmp_path)},
+    ) as worker:
+        worker.load_framework()
+        assert "no cuda device (RuntimeError: this torch is built for HIP); install" in worker.missing_device()
+
+
+def test_other_vendors_are_selected_by_their_kind() -> None:
+    """A number alone is an NVIDIA GPU; each option brings the cases of the lanes that can use it."""
+    assert [accelerator(text) for text in ("2", "rocm", "xpu:1")] == [
+        *(Device("cuda", 2), Device("rocm"), Device("xpu", 1))
+    ]
+    found = {case.id for case in cases((Device("rocm", 1), Device("tpu")))}
+    assert {"torch-cpu", "torch-rocm:1", "jax-rocm:1", "jax-tpu"} <= found
+    assert not {"torch-cuda", "torch-rocm", "torch-tpu", "triton-rocm:1"} & found
+    assert find_case("torch-xpu:1").device == Device("xpu", 1)
+    assert not is_absent(Device("rocm"))  # nothing but its framework can say
+    blas = {case.id: case.manifest["blas"] for case in cases((Device("rocm"), Device("cuda")))}
+    assert (blas["torch-cuda"], blas["torch-rocm"]) == ("cuBLAS", "hipBLAS")
+
+
+@pytest.mark.parametrize("text", ["cpu", "mps", "gpu", "-1", "cuda:x", ""])
+def test_what_is_no_device_here_is_refused_in_a_sentence(text: str) -> None:
+    """``mps`` has its own reason."""
+    reason = "samenet needs Linux" if text == "mps" else "is not a GPU; write a whole number"
+    with pytest.raises(argparse.ArgumentTypeError, match=reason):
+        accelerator(text)
+    if text == "mps":
+        with pytest.raises(SettingsError, match=reason):
+            find_case("torch-mps")
+
+
+def test_without_a_case_on_the_cpu_its_bound_is_not_measured() -> None:
+    """Its matrix products would take longer than all rounds of a GPU."""
+    on_cpu, on_gpu = entered(Case(TORCH, Device("cpu")), Case(TORCH, Device("cuda")))
+    roles = [[each.role for each in companions(some, plan(), Settings())] for some in ([on_gpu], [on_cpu, on_gpu])]
+    assert Role.BOUND not in roles[0]
+    assert Role.BOUND in roles[1]
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "reason"),
+    [
+        ((7, 5), "tf32", "unsupported: tf32 needs a GPU of compute capability 8.0 or more; that of cuda is 7.5"),
+        (
+            (7, 5),
+            "bfloat16",
+            "unsupported: bfloat16 needs a GPU of compute capability 8.0 or more; that of cuda is 7.5",
+        ),
+        (None, "tf32", "unsupported: tf32 needs a GPU of compute capability 8.0 or more; that of cuda is unknown"),
+        ((7, 5), "float32", ""),
+        ((8, 0), "tf32", ""),
+        ((12, 0), "bfloat16", ""),
+    ],
+)
+def test_a_precision_is_offered_where_the_chip_has_it(
+    capability: tuple[int, int] | None, precision: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch would compute in float32 where TF32 was asked for, and the number would be under a wrong label."""
+    monkeypatch.setattr(gpu, "capability", lambda number: capability)
+    monkeypatch.setattr(preparation, "is_absent", lambda device: "")
+    case = Case(TORCH, Device("cuda"))
+    workload = replace(plan().workload, precision=precision)
+    skipped, members = enter([case], plan(workload=workload), Settings())
+    assert skipped.get(case, "") == reason
+    assert len(members) == (not reason)
+
+
+def test_the_second_gpu_has_its_former_case_too() -> None:
+    """A revision lists the cases of one GPU."""
+    revision = check_out("HEAD", ROOT)
+    present = entered(Case(TORCH, Device("cuda", 1)))
+    (_, former) = RevisionComparison.of(revision, 0.02, present, {}, ROOT).entries
+    assert former.case.id == "torch-cuda:1"
+    assert revision.find(Case(replace(TORCH, name="absent"), Device("cpu"))) is None

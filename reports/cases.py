@@ -5,20 +5,40 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
+from impls.lanes import Device
 from samenet.records import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from samenet.results import CaseResult
 
 SPLITS = ("train", "validation", "test")
+FIRST = ("cpu", "cuda")  # devices
 PHASES = 4  # start, import, build, first step
 
 
 def without_number(cases: Sequence[CaseResult]) -> list[CaseResult]:
     """Return the cases that have no number."""
     return [case for case in cases if case.state is not State.VALID]
+
+
+def row_name(case: CaseResult) -> str:
+    """Return the name of the row that has a case's time on the CPU and on one GPU, or on another GPU."""
+    return case.implementation if case.device in FIRST else f"{case.implementation} on {case.device}"
+
+
+def accelerators(cases: Sequence[CaseResult]) -> list[str]:
+    """Return the devices of ``cases`` that are not the CPU, in their order."""
+    return [device for device in dict.fromkeys(case.device for case in cases) if Device.parse(device).is_gpu]
+
+
+def by_device(texts: Mapping[str, str]) -> str:
+    """Return what is said of each device: once if it is the same, or else with the devices."""
+    said = {device: text for device, text in texts.items() if text}
+    if len(set(said.values())) < 2:
+        return next(iter(said.values()), "")
+    return ", ".join(f"{text} ({device})" for device, text in said.items())
 
 
 def versions(case: CaseResult) -> str:

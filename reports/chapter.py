@@ -9,7 +9,7 @@ import pandas as pd
 
 from impls.workload import Workload
 from reports.book import BOOK_ROWS, LINEAR_ERROR_PERCENT
-from reports.cases import SPLITS, error_rates
+from reports.cases import SPLITS, by_device, error_rates, row_name
 from reports.document import Column, Role, Row, Table
 from reports.sentences import reasons
 from reports.tables import CPU, ERRORS, GPU, STATE, state_column
@@ -80,19 +80,27 @@ def table(runs: Sequence[Sequence[CaseResult]]) -> Table:
 
 
 def run_rows(cases: Sequence[CaseResult]) -> list[Row]:
-    """Return one row for each implementation of a run, its CPU and GPU together."""
-    rows: dict[str, dict[str, str]] = {}
-    valid: set[str] = set()
+    """Return one row for each implementation of a run, its CPU and GPU together; a second GPU has a row of its own."""
+    rows: dict[str, list[CaseResult]] = {}
     for case in cases:
-        cells = rows.setdefault(case.implementation, {"implementation": case.implementation})
-        cells |= {"network": case.workload.network, "init": case.workload.init, STATE.name: str(case.state)}
-        if case.training:
-            cells |= {"epochs": f"{case.training.epochs:,}", "resumed": str(case.training.resumed)}
-        if case.state is State.VALID:
-            valid.add(case.implementation)
-            device = CPU if case.device == "cpu" else GPU
-            cells |= {device.name: f"{case.timed.value:.1f}", ERRORS.name: error_rates(case), "target": target(case)}
-    return [Row(cells, marked=name not in valid) for name, cells in rows.items()]
+        rows.setdefault(row_name(case), []).append(case)
+    return [row(name, members) for name, members in rows.items()]
+
+
+def row(name: str, cases: Sequence[CaseResult]) -> Row:
+    """Return the row of an implementation on the CPU, a GPU or both; where the two differ in a text, it has both."""
+    valid = [case for case in cases if case.state is State.VALID]
+    cells = {"implementation": name, "network": cases[0].workload.network, "init": cases[0].workload.init}
+    cells[STATE.name] = by_device({case.device: str(case.state) for case in cases})
+    if trained := {case.device: case.training for case in cases if case.training}:
+        cells["epochs"] = by_device({device: f"{each.epochs:,}" for device, each in trained.items()})
+        cells["resumed"] = by_device({device: str(each.resumed) for device, each in trained.items()})
+    if valid:
+        cells[ERRORS.name] = by_device({case.device: error_rates(case) for case in valid})
+        cells["target"] = by_device({case.device: target(case) for case in valid})
+    for case in valid:
+        cells[(CPU if case.device == "cpu" else GPU).name] = f"{case.timed.value:.1f}"
+    return Row(cells, marked=not valid)
 
 
 def numbers_of(case: CaseResult) -> dict[str, Any]:

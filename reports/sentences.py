@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from reports.cases import versions, without_number
+from reports.cases import accelerators, versions, without_number
 from reports.numbers import UNKNOWN, figure, moment
 from samenet.speedups import speedup, valid_cases
 
@@ -129,7 +129,7 @@ def shortened(texts: Sequence[str]) -> str:
 def verdict(cases: Sequence[CaseResult], baseline: str) -> str:
     """Return the answer in one sentence: which case is fastest on the CPU and on the GPU, and by how much."""
     valid = valid_cases(cases)
-    on_cpu, on_gpu = ([case for case in valid if (case.device == "cpu") is cpu] for cpu in (True, False))
+    on_cpu, gpus = [case for case in valid if case.device == "cpu"], accelerators(valid)
     if not valid:
         return "No case of this run has a valid time."
     sentences = []
@@ -137,10 +137,11 @@ def verdict(cases: Sequence[CaseResult], baseline: str) -> str:
         best, others = on_cpu[0], [case for case in on_cpu[1:] if case.case == baseline] or on_cpu[1:2]
         alone = f"{best.case} is the only valid CPU case"
         sentences = [faster(best, others[0], "on this CPU") if others else alone]
-    if on_gpu:
-        best = on_gpu[0]
-        sentences.append(faster(best, on_cpu[0], "on this GPU") if on_cpu else f"{best.case} is the fastest GPU case")
-    else:
+    for gpu in gpus:
+        best, where = next(case for case in valid if case.device == gpu), "this GPU" if len(gpus) == 1 else gpu
+        alone = f"{best.case} is the fastest case on {where}"
+        sentences.append(faster(best, on_cpu[0], f"on {where}") if on_cpu else alone)
+    if not gpus:
         sentences.append("no GPU was measured")
     return "; ".join(sentences) + "."
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from impls.workload import Workload
 from reports.book import BOOK_ROWS, FOOTNOTE
-from reports.cases import error_rates, start_seconds, startup, versions, without_number
+from reports.cases import accelerators, error_rates, row_name, start_seconds, startup, versions, without_number
 from reports.document import Column, Role, Row, Table, plain_rows
 from reports.frame import case_frame, curve_frame
 from reports.numbers import UNKNOWN, figure, mebibytes, single
@@ -108,17 +108,17 @@ def gpu(cases: Sequence[CaseResult]) -> Table:
     valid = {(case.implementation, case.device): case for case in valid_cases(cases)}
     for name in dict.fromkeys(name for name, _ in valid):
         on_cpu = valid.get((name, "cpu"))
-        for device in [device for other, device in valid if other == name and device != "cpu"] or ["cuda"]:
+        for device in accelerators([case for (other, _), case in valid.items() if other == name]) or ["cuda"]:
             on_gpu = valid.get((name, device))
             times = [figure(case.timed) if case else "" for case in (on_cpu, on_gpu)]
             times_faster = speedup(on_cpu, on_gpu) if on_cpu and on_gpu else None
             transfer = transfer_seconds(on_gpu) if on_gpu else None
-            label = name if device == "cuda" else f"{name} on {device}"
+            label = row_name(on_gpu) if on_gpu else name
             rows.append((label, *times, figure(times_faster), single(transfer)))
             if times_faster:
                 about = {"implementation": name, "device": device, "transfer_seconds": transfer}
                 data.append(about | {"value": times_faster.value, "low": times_faster.low, "high": times_faster.high})
-    measured = any(device != "cpu" for _, device in valid)
+    measured = accelerators(list(valid.values()))
     notes = (FOOTNOTE,) + (() if measured else ("No case of this run was measured on a GPU.",))
     pinned = Row(dict(zip((column.name for column in columns), book, strict=True)), pinned=True)
     return Table("gpu", "CPU against GPU", columns, (pinned, *plain_rows(columns, rows)), notes, pd.DataFrame(data))

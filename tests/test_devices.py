@@ -12,6 +12,7 @@ from bench.options import accelerator
 from impls.devices import KINDS
 from impls.lanes import Case, Device
 from impls.registry import cases
+from reports import chapter, sentences, tables
 from samenet import preparation
 from samenet.comparison import RevisionComparison
 from samenet.environments import ROOT
@@ -26,6 +27,7 @@ from samenet.revision import check_out
 from samenet.worker_environment import environment_of
 from samenet.workers import Worker
 from tests.support.campaigns import campaign, plan
+from tests.support.saved_runs import case_result, training_result
 from tests.support.workers import implementation, interpreter_for
 
 if TYPE_CHECKING:
@@ -176,6 +178,35 @@ def test_a_precision_is_offered_where_the_chip_has_it(
     skipped, members = enter([case], plan(workload=workload), Settings())
     assert skipped.get(case, "") == reason
     assert len(members) == (not reason)
+
+
+def test_two_gpus_are_apart_in_every_table_and_sentence() -> None:
+    """The times of one never take the place of the other's, and each cell says what it is of."""
+    times = {"cpu": 600.0, "cuda": 60.0, "cuda:1": 80.0, "rocm": 90.0}
+    found = chapter.table([[training_result("jax", time, device=device) for device, time in times.items()]]).frame
+    rows = {row["implementation"]: (row["CPU (s)"], row["GPU (s)"]) for _, row in found.iloc[2:].iterrows()}
+    assert rows == {"jax": ("600.0", "60.0"), "jax on cuda:1": ("", "80.0"), "jax on rocm": ("", "90.0")}
+    assert found["target"].iloc[2].count("% after") == 2
+    assert "(cpu)" in found["target"].iloc[2]
+    assert "(cuda)" in found["target"].iloc[2]
+
+    results = [case_result("jax", time / 100, device=device) for device, time in times.items()]
+    names = [row.cells["implementation"] for row in tables.gpu(results).rows][1:]
+    assert names == ["jax", "jax on cuda:1", "jax on rocm"]
+    said = sentences.verdict(results, "jax-cpu")
+    for device in list(times)[1:]:
+        assert f"as fast as jax-cpu on {device}" in said
+    assert "as fast as jax-cpu on this GPU" in sentences.verdict(results[:2], "jax-cpu")
+    assert "jax-cuda:1 is the fastest case on this GPU" in sentences.verdict(results[2:3], "jax-cpu")
+
+
+def test_a_failure_on_the_gpu_is_not_the_state_of_the_cpus_time() -> None:
+    """The state in a row names the device where the two differ."""
+    lost = replace(training_result("jax", device="cuda"), state=State.FAILED, reason="lost", seconds=None)
+    cases = [training_result("jax", 600.0), lost]
+    row = chapter.table([cases]).frame.iloc[2]
+    assert row["state"] == "valid (cpu), failed (cuda)"
+    assert (row["CPU (s)"], row["GPU (s)"]) == ("600.0", "")
 
 
 def test_the_second_gpu_has_its_former_case_too() -> None:

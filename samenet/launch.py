@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samenet.events import Learned, Timed
-from samenet.live_round import Span
+from samenet.live_round import LiveRound, Span, spans
 from samenet.order import shuffled
 from samenet.plan import Role
 from samenet.records import CurvePoint, State
@@ -147,29 +147,38 @@ class LiveLaunch:
                         self._judge(entry, weights)
                     continue
                 live = self.workers.rounds.get(entry.label)  # None if it has not started yet
-                if live and (entry in ending or live.final):
+                if live and (entry in ending or live.final or live.timed_losses is not None):
                     self.workers.progress.advance(f"{entry.label}: its error rates")
                     losses, params = live.final or self._finish(entry)
                     self._judge(entry, params, losses)
 
     def _finish(self, entry: Entry) -> tuple[Float32, Params]:
-        """Do what is left of an entry's first round, and return its losses and the weights after it."""
-        live = self.workers.rounds[entry.label]
+        """Do what is left of an entry's first round, and return its losses and the weights after it.
+
+        Where its blocks go on beyond ``iterations`` this is a training of its own, whose weights at the marks are kept.
+        """
+        live, plan = self.workers.rounds[entry.label], self.plan
+        if live.iterations:
+            live = LiveRound(spans=spans(plan.iterations, plan.iterations, plan.marks), marks=plan.marks)
         with self.workers.running(entry) as worker:
             worker.reset(live.weights)
             while live.final is None:
                 span = live.next
                 losses = worker.advance(span.end - span.first, span.first).losses
                 live.add(losses, worker.params() if live.wants_weights else None)
+        self.workers.rounds[entry.label].snapshots |= live.snapshots
         return live.final
 
     def _judge(self, entry: Entry, params: Params, losses: Sequence[float] | Float32 = ()) -> None:
         """Write down what an entry has learned, from its weights at the end and on the way."""
         workload, dataset = self.plan.workload, self.plan.dataset
-        if len(losses) and not self.reference.follows_round(np.asarray(losses, np.float32)):
+        live = self.workers.rounds.get(entry.label)
+        of_blocks = [] if live is None or live.timed_losses is None else [live.timed_losses]
+        whole = [np.asarray(each, np.float32) for each in (losses, *of_blocks) if len(each)]
+        if not all(map(self.reference.follows_round, whole)):
             self.workers.lose(entry, State.UNVERIFIED, "the losses of its round are not those of the reference")
             return
-        snapshots = {} if self.plan.continues else self.workers.rounds[entry.label].snapshots
+        snapshots = live.snapshots if live else {}
         points = {0: self.workers.initial, **snapshots} if self.plan.marks else {}
         learned = Learned(
             label=entry.label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from impls.devices import Monitor
@@ -14,7 +15,7 @@ from samenet.records import Round
 from samenet.threads import ThreadWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from samenet.live_round import Span
     from samenet.machine.gpu_watch import Neighbours
@@ -88,6 +89,19 @@ def watched_run(worker: Worker, steps: int) -> tuple[Run, Activity | None]:
     watch = None if worker.case.device.is_gpu else ThreadWatch(worker.pid)
     run = worker.run(steps)
     return run, watch.stop(len(worker.cpus), run.cpu_seconds) if watch else None
+
+
+def steps_for(seconds: float, step_seconds: float, run: Callable[[int], float]) -> int:
+    """Return how many steps take ``seconds``; ``run`` does some and returns what they took (s).
+
+    The first guess is that each takes ``step_seconds``, which may include what a short run costs besides its steps.
+    """
+    steps, taken = 0, 0.0
+    while taken < seconds:
+        steps = max(steps + 1, math.ceil(seconds / step_seconds))
+        taken = run(steps)
+        step_seconds = taken / steps
+    return math.ceil(seconds / step_seconds)
 
 
 def trial(worker: Worker, plan: Plan) -> float:

@@ -13,10 +13,11 @@ from impls.devices import KINDS
 from impls.lanes import Case, Device
 from impls.registry import cases
 from reports import chapter, sentences, tables
-from samenet import preparation
+from samenet import preparation, rounds
 from samenet.comparison import RevisionComparison
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
+from samenet.live_round import LONG_BLOCKS, long_spans
 from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
 from samenet.plan import Entry, Role
@@ -24,6 +25,7 @@ from samenet.preparation import companions, enter, find_case, is_absent
 from samenet.protocols import Settings
 from samenet.records import State
 from samenet.revision import check_out
+from samenet.rounds import steps_for
 from samenet.worker_environment import environment_of
 from samenet.workers import Worker
 from tests.support.campaigns import campaign, plan
@@ -216,3 +218,38 @@ def test_the_second_gpu_has_its_former_case_too() -> None:
     (_, former) = RevisionComparison.of(revision, 0.02, present, {}, ROOT).entries
     assert former.case.id == "torch-cuda:1"
     assert revision.find(Case(replace(TORCH, name="absent"), Device("cpu"))) is None
+
+
+@pytest.mark.parametrize(("iterations", "block_steps"), [(1000, 5000), (1000, 100), (20, 1), (7, 3)])
+def test_the_blocks_of_a_gpu_are_long_and_have_no_gaps(iterations: int, block_steps: int) -> None:
+    """Five or more, none shorter than asked for, through all iterations at least."""
+    made = long_spans(iterations, block_steps)
+    assert len(made) >= LONG_BLOCKS
+    assert min(span.steps for span in made) >= block_steps
+    assert [span.first for span in made[1:]] == [span.end for span in made[:-1]]
+    assert made[0].first == 0
+    assert made[-1].end >= iterations
+
+
+def test_the_steps_of_a_block_follow_from_long_runs() -> None:
+    """Of a short one, what a run costs besides its steps makes each of them seem longer than it is."""
+    took = [steps_for(0.1, guess, lambda steps: 0.002 + 20e-6 * steps) for guess in (1e-2, 1e-4, 2e-5, 1e-6)]
+    assert all(0.098 <= 20e-6 * steps <= 0.1 for steps in took)
+
+
+def test_a_gpu_has_long_blocks_and_the_errors_of_its_iterations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short its steps are; a device of an unknown kind stands for the GPU, and numpy computes on it."""
+    monkeypatch.setattr(rounds, "UNWATCHED_WARM_UP_SECONDS", 0.01)
+    quick = replace(implementation("numpy"), devices=("other",))
+    members = entered(Case(implementation("numpy"), Device("cpu")), Case(quick, Device("other")))
+    small = plan(iterations=20, marks=(10,), rounds=1)
+    results = campaign(small, members, tmp_path).run()
+    on_cpu, on_gpu = results["numpy-cpu"], results["numpy-other"]
+    assert len({each.turn for each in on_gpu.rounds}) >= LONG_BLOCKS
+    assert all((each.steps or 0) > 20 for each in on_gpu.rounds)
+    assert len(on_gpu.losses) == len(on_cpu.losses) == 20
+    assert on_gpu.losses == pytest.approx(on_cpu.losses, rel=1e-5)
+    assert on_gpu.error_rates == on_cpu.error_rates
+    assert [point.updates for point in on_gpu.curve] == [point.updates for point in on_cpu.curve]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 CPU = Device("cpu")
 # What glibc says of a library in a folder that is mounted noexec, wherever in a framework's traceback it is.
 NOEXEC = "failed to map segment from shared object"
+TRACEBACK = "Traceback (most recent call last):"
 LONGEST_REASON = 400  # characters; Theano's errors have whole graphs in one line
 
 
@@ -184,7 +185,7 @@ class Service:
 
 
 def reason(error: BaseException) -> str:
-    """Return the type of ``error`` and the first line of its message: what follows is often advice, or another error.
+    """Return the type of ``error`` and the first line of its message, since what follows is often advice.
 
     Of compiled code that cannot be loaded, what to do about it.
     """
@@ -198,7 +199,11 @@ def reason(error: BaseException) -> str:
         message = ""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    first = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    lines = [line for line in message.splitlines() if line.strip()]
+    first = lines[0].strip() if lines else ""
+    if first.endswith(":") and lines[1:]:  # it announces another error, perhaps with the frames of its traceback
+        named = next((line for line in lines[1:] if not line.startswith(" ")), lines[1])
+        first = f"{first.removesuffix(TRACEBACK).rstrip()} {named.strip()}"
     text = f"{name}: {first}" if first else name
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 

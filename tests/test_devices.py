@@ -12,11 +12,13 @@ from bench.options import accelerator
 from impls.devices import KINDS
 from impls.lanes import Case, Device
 from impls.registry import cases
+from impls.worker import reason
 from reports import chapter, sentences, tables
 from samenet import preparation, rounds
 from samenet.comparison import RevisionComparison
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
+from samenet.failures import last_words
 from samenet.live_round import LONG_BLOCKS, long_spans
 from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
@@ -138,11 +140,11 @@ def test_other_vendors_are_selected_by_their_kind() -> None:
 @pytest.mark.parametrize("text", ["cpu", "mps", "gpu", "-1", "cuda:x", ""])
 def test_what_is_no_device_here_is_refused_in_a_sentence(text: str) -> None:
     """``mps`` has its own reason."""
-    reason = "samenet needs Linux" if text == "mps" else "is not a GPU; write a whole number"
-    with pytest.raises(argparse.ArgumentTypeError, match=reason):
+    refusal = "samenet needs Linux" if text == "mps" else "is not a GPU; write a whole number"
+    with pytest.raises(argparse.ArgumentTypeError, match=refusal):
         accelerator(text)
     if text == "mps":
-        with pytest.raises(SettingsError, match=reason):
+        with pytest.raises(SettingsError, match=refusal):
             find_case("torch-mps")
 
 
@@ -155,7 +157,7 @@ def test_without_a_case_on_the_cpu_its_bound_is_not_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capability", "precision", "reason"),
+    ("capability", "precision", "expected"),
     [
         ((7, 5), "tf32", "unsupported: tf32 needs a GPU of compute capability 8.0 or more; that of cuda is 7.5"),
         (
@@ -170,7 +172,7 @@ def test_without_a_case_on_the_cpu_its_bound_is_not_measured() -> None:
     ],
 )
 def test_a_precision_is_offered_where_the_chip_has_it(
-    capability: tuple[int, int] | None, precision: str, reason: str, monkeypatch: pytest.MonkeyPatch
+    capability: tuple[int, int] | None, precision: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Torch would compute in float32 where TF32 was asked for, and the number would be under a wrong label."""
     monkeypatch.setattr(gpu, "capability", lambda number: capability)
@@ -178,8 +180,8 @@ def test_a_precision_is_offered_where_the_chip_has_it(
     case = Case(TORCH, Device("cuda"))
     workload = replace(plan().workload, precision=precision)
     skipped, members = enter([case], plan(workload=workload), Settings())
-    assert skipped.get(case, "") == reason
-    assert len(members) == (not reason)
+    assert skipped.get(case, "") == expected
+    assert len(members) == (not expected)
 
 
 def test_two_gpus_are_apart_in_every_table_and_sentence() -> None:
@@ -253,3 +255,40 @@ def test_a_gpu_has_long_blocks_and_the_errors_of_its_iterations(
     assert on_gpu.losses == pytest.approx(on_cpu.losses, rel=1e-5)
     assert on_gpu.error_rates == on_cpu.error_rates
     assert [point.updates for point in on_gpu.curve] == [point.updates for point in on_cpu.curve]
+
+
+# The beginnings of real messages: of torch's compiler, of a callback in jax, of a GPU's memory in either.
+MESSAGES = {
+    "backend='inductor' raised:\nCppCompileError: C++ compile error\n\nCommand:\ng++ x.cpp": (
+        "backend='inductor' raised: CppCompileError: C++ compile error"
+    ),
+    "INTERNAL: CpuCallback error calling callback: Traceback (most recent call last):\n"
+    '  File "x.py", line 12, in <lambda>\n    1 / 0\n    ~^~\nZeroDivisionError: division by zero\n': (
+        "INTERNAL: CpuCallback error calling callback: ZeroDivisionError: division by zero"
+    ),
+    "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in https://docs.nvidia.com/\nCUDA kernel errors"
+    " might be asynchronously reported\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n": (
+        "CUDA error: out of memory"
+    ),
+    "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes.\n--------------------\n"
+    "For simplicity, JAX has removed its internal frames from the traceback of the following exception.": (
+        "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
+    ),
+    "nothing follows:": "nothing follows:",
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), MESSAGES.items(), ids=MESSAGES.values())
+def test_a_frameworks_advice_is_not_the_reason(message: str, expected: str) -> None:
+    """Where a line announces another error, that is a part of it."""
+    assert reason(RuntimeError(message)) == f"RuntimeError: {expected}"
+
+
+def test_the_last_words_of_a_log_are_those_of_the_end() -> None:
+    """Warnings come first, and the frames of the crash last."""
+    warning = "UserWarning: TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled."
+    crash = ["Fatal Python error: Segmentation fault", "", "Current thread (most recent call first):", '  File "x.py"']
+    of_xla = ["F0729 13:20:11.000 cuda_executor.cc:12] Check failed: status", "*** SIGABRT received ***"]
+    ending = ["terminate called after throwing an instance of 'std::bad_alloc'", "  what():  std::bad_alloc"]
+    words = [last_words([warning, *log]) for log in (crash, of_xla, ending)]
+    assert words == [crash[0], of_xla[0], "what():  std::bad_alloc"]

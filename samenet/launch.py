@@ -63,7 +63,8 @@ class LiveLaunch:
                     self._turn(entry, worker, turn)
         for entry in self.workers.entries:  # the next launch continues their rounds
             live = self.workers.rounds.get(entry.label)
-            if live and live.done and self.workers.is_live(entry):
+            is_open = live and live.done and not entry.case.device.is_gpu  # those of a GPU are read after each block
+            if live and is_open and self.workers.is_live(entry):
                 with self.workers.guarded(entry), self.workers.running(entry) as worker:
                     live.weights = worker.params()
 

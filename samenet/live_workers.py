@@ -108,9 +108,22 @@ class LiveWorkers:
     def running(self, entry: Entry) -> Iterator[Worker]:
         """Let the worker of ``entry`` run, while all others are stopped."""
         worker = self.alive[entry.label]
-        worker.resume()
+        if worker.is_alive or entry.case.device.about.may_be_shared:
+            worker.resume()
+        else:
+            worker = self._new_worker(entry)
+            worker.load_framework()
+            worker.build(self.plan.workload, self.plan.dataset.train, self.initial)
         yield worker
-        worker.pause()
+        self._leave(entry, worker)
+
+    @staticmethod
+    def _leave(entry: Entry, worker: Worker) -> None:
+        """Stop ``worker``, or end it where the next process could not use its device otherwise."""
+        if entry.case.device.about.may_be_shared:
+            worker.pause()
+        else:
+            worker.kill()
 
     def lose(self, entry: Entry, state: State, reason: str) -> None:
         """Take its number from an entry."""
@@ -133,13 +146,18 @@ class LiveWorkers:
         # The pool lives as long as the workers, which die with its threads.
         pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))
         order = shuffled(self.entries, self.plan.seed, self.number)
-        alone = [entry for entry in order if self.has_phases and entry.role in {Role.CASE, Role.FORMER}]
+        alone = [entry for entry in order if self._starts_alone(entry)]
         for entry in alone:
             self._start(entry, alone=True)
         together = [entry for entry in order if entry not in alone]
         together.sort(key=self._start_seconds, reverse=True)  # so that the others start next to the slowest
         list(pool.map(partial(self._start, alone=False), together))
         self._choose_bound()
+
+    def _starts_alone(self, entry: Entry) -> bool:
+        """Return whether no other worker starts next to that of ``entry``: it has phases, or a device to itself."""
+        has_phases = self.has_phases and entry.role in {Role.CASE, Role.FORMER}
+        return has_phases or not entry.case.device.about.may_be_shared
 
     def _start_seconds(self, entry: Entry) -> float:
         """Return how long an entry took to start when it had phases; it may be the slowest if it never had."""
@@ -149,19 +167,8 @@ class LiveWorkers:
         """Start a worker for ``entry`` and check its work."""
         self.progress.advance(f"launch {self.number + 1}: {entry.label} starts")
         plan = self.plan
-        cache = self.folder / hashlib.sha256(entry.cluster.encode()).hexdigest()[:12]  # two revisions compile alike
         with self.guarded(entry):
-            make_folder(cache)
-            worker = self.alive[entry.label] = self._stack.enter_context(
-                Worker(
-                    entry.case,
-                    entry.python,
-                    entry.root,
-                    cpus=plan.cpus,
-                    folder=cache,
-                    timeout_seconds=plan.timeout_seconds,
-                )
-            )
+            worker = self._new_worker(entry)
             import_seconds = worker.load_framework()
             # A former revision may not know the question.
             asks = entry.case.device.is_gpu and entry.role is not Role.FORMER
@@ -180,7 +187,23 @@ class LiveWorkers:
             # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
             comparable = alone and not (self.cold and self.seen(entry).launches)
             self._join(entry, worker, launch if comparable else Launch(launch=self.number))
-            worker.pause()
+            self._leave(entry, worker)
+
+    def _new_worker(self, entry: Entry) -> Worker:
+        """Start a process for ``entry``, which is killed at the end of the launch."""
+        cache = self.folder / hashlib.sha256(entry.cluster.encode()).hexdigest()[:12]  # two revisions compile alike
+        make_folder(cache)
+        worker = self.alive[entry.label] = self._stack.enter_context(
+            Worker(
+                entry.case,
+                entry.python,
+                entry.root,
+                cpus=self.plan.cpus,
+                folder=cache,
+                timeout_seconds=self.plan.timeout_seconds,
+            )
+        )
+        return worker
 
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
         """Let ``worker`` run, check what it computed and on how many threads, and write that down."""

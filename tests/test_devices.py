@@ -14,7 +14,7 @@ from impls.lanes import Case, Device
 from impls.registry import cases
 from impls.worker import reason
 from reports import chapter, sentences, tables
-from samenet import preparation, rounds
+from samenet import live_workers, preparation, rounds
 from samenet.comparison import RevisionComparison
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
@@ -292,3 +292,21 @@ def test_the_last_words_of_a_log_are_those_of_the_end() -> None:
     ending = ["terminate called after throwing an instance of 'std::bad_alloc'", "  what():  std::bad_alloc"]
     words = [last_words([warning, *log]) for log in (crash, of_xla, ending)]
     assert words == [crash[0], of_xla[0], "what():  std::bad_alloc"]
+
+
+def test_a_device_for_one_process_has_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is started for each of its turns; a locked file stands for the device, numpy computes."""
+    monkeypatch.setattr(rounds, "UNWATCHED_WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(live_workers, "GPU_BLOCK_SECONDS", 0.02)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "plugin"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    name, trainer = "jealous", "faulty_trainers:Jealous"
+    jealous = Case(replace(implementation("numpy"), name=name, trainer=trainer, devices=("tpu",)), Device("tpu"))
+    (entry,) = entered(jealous)
+    twin = replace(entry, label="jealous-tpu again", role=Role.TWIN, of=entry.label)
+    results = campaign(plan(launches=2), [entry, twin], tmp_path).run()
+    for result in results.values():
+        assert result.state is not State.FAILED, result.reason
+        assert len({each.turn for each in result.rounds}) >= LONG_BLOCKS
+        assert [launch.launch for launch in result.launches] == [0, 1]
+    assert results[entry.label].error_rates

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -118,6 +120,16 @@ class Single(_Sound):
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Take the other threads away from BLAS."""
         limit_blas(1)
+        super().__init__(workload, data, device)
+
+
+class Jealous(_Sound):
+    """Holds a device that no second process can open: a locked file."""
+
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Open the device, or fail as its driver would."""
+        self._device = (Path(tempfile.gettempdir()) / "device").open("a")
+        fcntl.flock(self._device, fcntl.LOCK_EX | fcntl.LOCK_NB)
         super().__init__(workload, data, device)
 
 

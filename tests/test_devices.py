@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from samenet.results import CaseResult
 
 TORCH, JAX = implementation("torch"), implementation("jax")
+KIND_ROW = r"^\| `(\w+)` \| [^|]+ \| `(\w+)` \| (\w+) \|$"
 SELECTORS = {kind.selector for kind in KINDS.values()}
 without_gpu = pytest.mark.skipif(bool(gpu.models()), reason="there is a GPU")
 
@@ -89,18 +91,16 @@ def test_a_worker_is_told_of_the_one_device_that_it_sees() -> None:
 @without_gpu
 def test_a_framework_that_finds_no_device_skips_its_case(tmp_path: Path) -> None:
     """Not failed, whatever the driver says; the reason has the framework's own words and a remedy."""
-    on_gpu = [
-        Case(implementation(name), Device("cuda")) for name in ("torch", "torch-cudagraph", "jax", "pytensor-jax")
-    ]
+    on_gpu = [Case(implementation(name), Device("cuda")) for name in ("torch", "jax", "pytensor-jax")]
     others = [Case(TORCH, Device("xpu")), Case(JAX, Device("rocm")), Case(JAX, Device("tpu"))]
     results = measured(tmp_path, entered(*on_gpu, *others, Case(implementation("numpy"), Device("cpu"))))
     reasons = {case: result.reason for case, result in results.items() if result.state is State.SKIPPED}
     assert results["numpy-cpu"].state is not State.SKIPPED
     assert len(reasons) == len(on_gpu) + len(others)
-    for case in ("torch-cuda", "torch-cudagraph-cuda"):
-        assert reasons[case].startswith(
-            "its framework can use no cuda device (AssertionError: Torch not compiled with CUDA enabled); install"
-        )
+    not_compiled = (
+        "its framework can use no cuda device (AssertionError: Torch not compiled with CUDA enabled); install"
+    )
+    assert reasons["torch-cuda"].startswith(not_compiled)
     for case in ("jax-cuda", "pytensor-jax-cuda"):
         assert "no cuda device (RuntimeError: jax has no plug-in for cuda); install" in reasons[case]
     assert "no xpu device (AssertionError: Torch not compiled with XPU enabled); install" in reasons["torch-xpu"]
@@ -135,6 +135,15 @@ def test_other_vendors_are_selected_by_their_kind() -> None:
     assert not is_absent(Device("rocm"))  # nothing but its framework can say
     blas = {case.id: case.manifest["blas"] for case in cases((Device("rocm"), Device("cuda")))}
     assert (blas["torch-cuda"], blas["torch-rocm"]) == ("cuBLAS", "hipBLAS")
+
+
+def test_the_docs_have_the_table_of_kinds() -> None:
+    """Which variable selects one, and what watches it."""
+    text = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    rows = {name: (selector, monitor) for name, selector, monitor in re.findall(KIND_ROW, text, re.MULTILINE)}
+    assert rows == {
+        kind.name: (kind.selector, kind.monitor.value.replace("none", "nothing")) for kind in KINDS.values()
+    }
 
 
 @pytest.mark.parametrize("text", ["cpu", "mps", "gpu", "-1", "cuda:x", ""])

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from impls.jax_lanes import CHUNK
+from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import PRECISIONS, JaxBase, find_device, log_probabilities
 
 if TYPE_CHECKING:
@@ -18,51 +18,58 @@ if TYPE_CHECKING:
     from impls.workload import Workload
 
 
+def training_loop(workload: Workload, data: Batches) -> jax.stages.Wrapped:
+    """Return the compiled loop as a function of its length, the weights, the first minibatch, images and labels."""
+    network = log_probabilities(workload)
+
+    def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+        log_softmax = network(params, x)
+        # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
+        # element at a time.
+        return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
+
+    # ``length`` is a constant of the compiled loop: where it is an operand, XLA's loop on a GPU waits for the host to
+    # read the condition before each step.
+    @partial(jax.jit, static_argnums=0, donate_argnums=1)
+    def loop(length: int, params: Params, first: int, images: jax.Array, labels: jax.Array) -> tuple[Params, jax.Array]:
+        def step(i: jax.Array, carry: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
+            params, losses = carry
+            k = (first + i) % len(data)
+            x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
+            y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
+            loss, gradients = jax.value_and_grad(cost)(params, x, y)
+            params = jax.tree.map(lambda p, g: p - workload.learning_rate * g, params, gradients)
+            return params, losses.at[i].set(loss)
+
+        losses = jnp.zeros(length, jnp.float32)
+        carried: tuple[Params, jax.Array] = jax.lax.fori_loop(0, length, step, (params, losses))
+        return carried
+
+    return loop
+
+
 @final
 class JaxScanTrainer(JaxBase):
     """What jax's experts write: no Python between two steps."""
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
-        """Define the loop; jit compiles it at the first run."""
+        """Compile the loop for each of its lengths, so that no later run has to."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
         self._images, self._labels = data.images, data.labels
-
-        network = log_probabilities(workload)
-
-        def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-            log_softmax = network(params, x)
-            # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
-            # element at a time.
-            return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
-
-        # The number of steps is an operand, not a constant, so that every run uses the same compiled loop.
-        @partial(jax.jit, donate_argnums=0)
-        def loop(
-            params: Params, first: int, steps: int, images: jax.Array, labels: jax.Array
-        ) -> tuple[Params, jax.Array]:
-            def step(i: jax.Array, carry: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
-                params, losses = carry
-                k = (first + i) % len(data)
-                x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
-                y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
-                loss, gradients = jax.value_and_grad(cost)(params, x, y)
-                params = jax.tree.map(lambda p, g: p - workload.learning_rate * g, params, gradients)
-                return params, losses.at[i].set(loss)
-
-            carried: tuple[Params, jax.Array] = jax.lax.fori_loop(
-                0, steps, step, (params, jnp.zeros(CHUNK, jnp.float32))
-            )
-            return carried
-
-        self._loop = loop
+        loop = training_loop(workload, data)
+        shapes = tuple(jax.ShapeDtypeStruct(shape, np.float32) for shape in workload.shapes.values())
+        self._loops = {
+            length: loop.lower(length, shapes, 0, self._images, self._labels).compile() for length in LENGTHS
+        }
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
-        losses = []
-        end = first + steps
-        for begin in range(first, end, CHUNK):
-            self._params, chunk = self._loop(self._params, begin, min(CHUNK, end - begin), self._images, self._labels)
-            losses.append(chunk)
+        losses, begin, end = [], first, first + steps
+        for length, loop in self._loops.items():
+            while end - begin >= length:
+                self._params, chunk = loop(self._params, begin, self._images, self._labels)
+                losses.append(chunk)
+                begin += length
         jax.block_until_ready(self._params)
-        return np.concatenate(jax.device_get(losses))[:steps]
+        return np.concatenate(jax.device_get(losses))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from impls.interface import Batches, Params, Trainer
-from impls.jax_mlp import PRECISIONS, count_devices, find_device
+from impls.jax_mlp import PRECISIONS, count_devices, fetch, find_device
 from impls.pytensor_mlp import pt, pytensor, step  # after its settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PytensorJaxTrainer(Trainer):
             for step in range(first, first + steps)
         ]
         jax.block_until_ready([value.get_value(borrow=True) for value in self._params])
-        return np.array(jax.device_get(losses), np.float32)
+        return fetch(losses)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

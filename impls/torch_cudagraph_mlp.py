@@ -37,6 +37,14 @@ def captured(step: Callable[[int], object], steps: int, device: torch.device) ->
     return replay
 
 
+def repeated(step: Callable[[int], object], steps: int, device: torch.device) -> Callable[[], object]:
+    """Return a function that repeats ``step(0)`` to ``step(steps - 1)``; on a CPU, which has no graphs, in a loop."""
+    if device.type == "cpu":
+        looped: Callable[[], object] = torch.no_grad()(lambda: list(map(step, range(steps))))
+        return looped
+    return captured(step, steps, device)
+
+
 class GraphTrainer(TorchBase):
     """Trains with two CUDA graphs, one of ``CHUNK`` steps and one of a single step, which share all buffers.
 
@@ -109,4 +117,4 @@ class TorchCudagraphTrainer(GraphTrainer):
             self._losses[number].copy_(compiled(self._params, self._place))
 
         self._step = step  # keeps the images alive: a graph has their address, but no reference
-        self._chunk, self._single = (captured(step, steps, gpu) for steps in (CHUNK, 1))
+        self._chunk, self._single = (repeated(step, steps, gpu) for steps in (CHUNK, 1))

@@ -8,18 +8,28 @@ import torch
 import triton
 import triton.language as tl
 
-from impls.torch_cudagraph_mlp import GraphTrainer, captured
+from impls.torch_cudagraph_mlp import GraphTrainer, repeated
 from impls.torch_lanes import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from impls.interface import Batches
     from impls.lanes import Device
     from impls.workload import Workload
 
 # Tile sizes, in elements: small enough that a GPU with about 130 multiprocessors has a tile for every one.
 ROWS, COLUMNS, DEPTH, INPUTS = 32, 64, 32, 64
+
+
+@triton.jit
+def product(a: tl.tensor, b: tl.tensor, total: tl.tensor, precision: tl.constexpr) -> tl.tensor:
+    """Return ``total`` + ``a`` @ ``b``; for TF32 the operands are rounded to nearest, which has no bias.
+
+    The tensor cores cut off the bits that TF32 lacks: every product would be too small, and the errors would add up.
+    """
+    if precision == "tf32":  # 10 of the 23 bits of the mantissa
+        a = ((a.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+        b = ((b.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return tl.dot(a, b, total, input_precision=precision)
 
 
 @triton.jit
@@ -64,7 +74,7 @@ def forward(
         w1_tile = tl.load(
             w1 + depth[:, None] * units + columns[None, :], (depth[:, None] < inputs) & kept[None, :], 0.0
         )
-        z = tl.dot(x_tile, w1_tile, z, input_precision=precision)
+        z = product(x_tile, w1_tile, z, precision)
     z += tl.load(b1 + columns, kept, 0.0)[None, :]
     activity = 1 - 2 / (tl.exp(2 * z) + 1)  # tanh
     tl.store(hidden + rows[:, None] * units + columns[None, :], activity, here & kept[None, :])
@@ -72,7 +82,7 @@ def forward(
     at = columns[:, None] * classes + outputs[None, :]
     in_w2 = kept[:, None] & (outputs[None, :] < classes)
     w2_tile = tl.load(w2 + at, in_w2, 0.0)
-    logits = tl.dot(activity, w2_tile, input_precision=precision)
+    logits = product(activity, w2_tile, tl.zeros((rows_tile, classes_tile), tl.float32), precision)
     tl.store(partial_logits + (column * batch + rows[:, None]) * classes_tile + outputs[None, :], logits, here)
     if row == 0:
         tl.store(w2_before + at, w2_tile, in_w2)
@@ -144,17 +154,17 @@ def backward(
         d_logits = tl.where(here[:, None], (exp / partition[:, None] - true) / batch, 0.0)
 
         activity = tl.load(hidden + rows[:, None] * units + columns[None, :], here[:, None] & kept[None, :], 0.0)
-        d_hidden = tl.dot(d_logits, tl.trans(w2_tile), input_precision=precision)
+        d_hidden = product(d_logits, tl.trans(w2_tile), tl.zeros((rows_tile, columns_tile), tl.float32), precision)
         d_z = d_hidden * (1 - activity * activity)
         x_tile = tl.load(
             images + (k * batch + rows[None, :]) * inputs + features[:, None],
             here[None, :] & (features[:, None] < inputs),
             0.0,
         )
-        d_w1 = tl.dot(x_tile, d_z, d_w1, input_precision=precision)
+        d_w1 = product(x_tile, d_z, d_w1, precision)
         if row == 0:
             d_b1 += tl.sum(d_z, 0)
-            d_w2 = tl.dot(tl.trans(activity), d_logits, d_w2, input_precision=precision)
+            d_w2 = product(tl.trans(activity), d_logits, d_w2, precision)
             if column == 0:
                 d_b2 += tl.sum(d_logits, 0)
                 total += tl.sum(tl.where(here, tl.log(partition) - tl.sum(tl.where(true, logits, 0.0), 1), 0.0))
@@ -206,10 +216,5 @@ class TritonTrainer(GraphTrainer):
                 precision=precision,
             )
 
-        def repeated(steps: int) -> Callable[[], object]:
-            if device.is_gpu:
-                return captured(step, steps, gpu)
-            return lambda: list(map(step, range(steps)))
-
         self._step = step  # keeps its buffers alive: a graph has their addresses, but no references
-        self._chunk, self._single = repeated(CHUNK), repeated(1)
+        self._chunk, self._single = (repeated(step, steps, gpu) for steps in (CHUNK, 1))

@@ -202,24 +202,6 @@ def test_the_host_and_the_device_agree_on_the_time() -> None:
 
 TRITON = implementation("triton")
 
-# Both kernels for a GPU that need not be here: Hopper's compute capability is 9.0, a warp has 32 threads.
-COMPILE = """
-import sys
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, compile
-from impls.triton_mlp import COLUMNS, DEPTH, INPUTS, ROWS, backward, forward
-sizes = dict(batch=600, batches=83, inputs=784, units=500, classes=10, rows_tile=ROWS, columns_tile=COLUMNS)
-sizes |= dict(inputs_tile=INPUTS, depth_tile=DEPTH, classes_tile=16, parts=8, precision=sys.argv[1])
-integers = {"labels", "place", "place_before"}
-for kernel in forward, backward:
-    constants = {name: sizes[name] for name in kernel.arg_names if name in sizes}
-    signature = {name: "*i32" if name in integers else "*fp32" for name in kernel.arg_names}
-    signature |= {"learning_rate": "fp32"} if kernel is backward else {}
-    signature |= dict.fromkeys(constants, "constexpr")
-    made = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", 90, 32))
-    print(made.metadata.shared, ".target sm_90" in made.asm["ptx"], len(made.asm["cubin"]) > 0)
-"""
-
 
 @pytest.mark.parametrize(
     "workload",
@@ -247,18 +229,6 @@ def test_the_kernels_agree_with_the_reference_in_tritons_interpreter(workload: W
         parts = [worker.run(3).losses, worker.run(reference.steps - 3, 3, worker.params()).losses]
     assert reference.follows(parts[0])
     assert parts[1].tolist() == losses[3:].tolist()
-
-
-@pytest.mark.parametrize("precision", ["ieee", "tf32"])
-def test_the_kernels_compile_for_a_gpu_that_is_not_here(precision: str) -> None:
-    """To Hopper's machine code, and within the shared memory of one of its multiprocessors."""
-    python = find_interpreter(TRITON, {}, ROOT)
-    printed = subprocess.check_output([python, "-c", COMPILE, precision], cwd=ROOT, text=True).splitlines()
-    assert len(printed) == 2
-    for line in printed:
-        shared, *found = line.split()
-        assert found == ["True", "True"]
-        assert 0 < int(shared) <= 227 * 1024
 
 
 def test_the_least_time_of_a_step_follows_from_clocks_cores_and_bus() -> None:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import Any
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from impls.lanes import Case, Device
+from impls.workload import Workload, initial_params
 from samenet.environments import ROOT, find_interpreter
+from samenet.machine.cpus import choose_cpus
+from samenet.reference import Exact, train
+from samenet.workers import Worker
+from tests.support.data import make_split
 from tests.support.workers import implementation
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Every script starts with these data: a small network and four minibatches of 50 images.
 DATA = """
@@ -123,3 +134,163 @@ def test_losses_are_copied_to_the_host_many_at_a_time(lane: str) -> None:
     steps, copies = answer(lane, TRANSFERS, implementation(lane).trainer, JAX_PLATFORMS="cpu")
     assert steps == 120
     assert 1 <= copies <= 3
+
+
+# The most shared memory (bytes) that a block may have by compute capability, and whether it multiplies TF32 in matrix
+# units (CUDA Programming Guide, "Compute Capabilities").
+GPUS = {75: (65536, False), 80: (166912, True), 86: (101376, True), 89: (101376, True)}
+GPUS |= {90: (232448, True), 100: (232448, True), 120: (101376, True)}
+SOME_GPUS = (75, 90)  # the others take half a minute more: SAMENET_ALL_GPUS=1
+
+# Both kernels, compiled for GPUs that are not here; cuobjdump comes with Triton.
+COMPILED = """
+import subprocess, tempfile
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from impls.triton_mlp import COLUMNS, DEPTH, INPUTS, ROWS, backward, forward
+integers, found = {"labels", "place", "place_before"}, []
+for precision in "ieee", "tf32":
+    sizes = dict(batch=600, batches=83, inputs=784, units=500, classes=10, rows_tile=ROWS, columns_tile=COLUMNS)
+    sizes |= dict(inputs_tile=INPUTS, depth_tile=DEPTH, classes_tile=16, parts=8, precision=precision)
+    for kernel in forward, backward:
+        constants = {name: sizes[name] for name in kernel.arg_names if name in sizes}
+        signature = {name: "*i32" if name in integers else "*fp32" for name in kernel.arg_names}
+        signature |= {"learning_rate": "fp32"} if kernel is backward else {}
+        signature |= dict.fromkeys(constants, "constexpr")
+        for gpu in map(int, sys.argv[1:]):
+            made = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", gpu, 32))
+            with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+                file.write(made.asm["cubin"])
+                file.flush()
+                command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
+                usage = subprocess.check_output(command, text=True)
+            text = made.asm["ptx"]
+            found.append({
+                "gpu": gpu, "precision": precision, "kernel": kernel.__name__,
+                "shared": made.metadata.shared, "target": re.search(r"\\.target (sm_\\d+)", text).group(1),
+                "spilled": [int(size) for size in re.findall(r"(?:STACK|LOCAL):(\\d+)", usage)],
+                "mma": len(re.findall(r"mma\\S*\\.tf32", text)),
+                "rounded": len(re.findall(r"and\\.b32.*, -8192;", text)),
+            })
+print(json.dumps(found))
+"""
+
+
+def test_the_kernels_fit_every_gpu_from_turing_to_blackwell(tmp_path: Path) -> None:
+    """In shared memory and in registers; TF32 is rounded in the kernel and multiplied in matrix units."""
+    gpus = GPUS if os.environ.get("SAMENET_ALL_GPUS") else SOME_GPUS
+    found = answer("triton", COMPILED, *map(str, gpus), TRITON_CACHE_DIR=str(tmp_path))
+    assert {(made["gpu"], made["precision"], made["kernel"]) for made in found} == {
+        *product(gpus, ("ieee", "tf32"), ("forward", "backward"))
+    }
+    for made in found:
+        most_shared, has_units = GPUS[made["gpu"]]
+        is_tf32 = made["precision"] == "tf32"
+        assert made["target"] == f"sm_{made['gpu']}"
+        assert 0 < made["shared"] <= most_shared, made
+        assert made["spilled"], made
+        assert not any(made["spilled"]), made
+        assert (made["mma"] > 0) is (is_tf32 and has_units), made
+        assert (made["rounded"] > 0) is is_tf32, made
+
+
+# Triton's own path from a call to a launch, for a Hopper GPU that counts what it gets instead of computing it.
+COUNTED = """
+from collections import Counter
+from dataclasses import replace
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from impls.triton_mlp import TritonTrainer
+loaded, launched = Counter(), Counter()
+class Utils:
+    def get_device_properties(self, device):
+        return {"max_shared_mem": 232448}
+    def load_binary(self, name, binary, shared, device):
+        loaded[name] += 1
+        return object(), name, 0, 0, 1024  # module, function, registers, spills, most threads
+class Driver:
+    utils = Utils()
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+    def get_current_device(self):
+        return 0
+    def get_current_stream(self, device):
+        return 0
+    def launcher_cls(self, source, metadata):
+        return lambda x, y, z, stream, function, *rest: launched.update([function])
+driver.set_active(Driver())
+found = []
+for changes in dict(learning_rate=1.0), dict(hidden=1, precision="tf32"):
+    loaded.clear()
+    live = made(TritonTrainer, replace(workload, **changes))
+    launched.clear()
+    live.run(45, 3)
+    found.append([dict(loaded), dict(launched)])
+print(json.dumps(found))
+"""
+
+
+def test_triton_compiles_each_kernel_once_and_launches_both_in_each_step(tmp_path: Path) -> None:
+    """Whatever the alignment of a loss's address: nothing may be compiled while a graph is captured."""
+    for loaded, launched in answer("triton", COUNTED, TRITON_CACHE_DIR=str(tmp_path)):
+        assert loaded == {"forward": 1, "backward": 1}
+        assert launched == {"forward": 45, "backward": 45}
+
+
+class TF32(Exact):
+    """Products whose operands have TF32's mantissa: ``half`` of its last place is added before the rest is cut off."""
+
+    def __init__(self, half: int) -> None:
+        """Round to nearest with 0x1000, and down with 0."""
+        self._half = half
+
+    def dot(self, a: Any, b: Any) -> Any:
+        """Return the product of the rounded operands; the sums over a minibatch are not products in the kernels."""
+        if len(a) == 1:
+            return a @ b
+        bits = (np.asarray(each, np.float32).view(np.int32) for each in (a, b))
+        one, other = (((each + self._half) & -0x2000).view(np.float32).astype(np.float64) for each in bits)
+        return one @ other
+
+
+def test_the_kernels_round_tf32_to_nearest(tmp_path: Path) -> None:
+    """The weights after some steps are those of rounded operands, and not those of operands that are cut off."""
+    workload, steps = Workload(hidden=33, batch_size=20, learning_rate=0.1, precision="tf32"), 5
+    split, initial = make_split(60), initial_params(workload)
+    case = Case(implementation("triton"), Device("cpu"))
+    python, interpreted = find_interpreter(case.implementation, {}, ROOT), {"TRITON_INTERPRET": "1"}
+    with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=tmp_path, environment=interpreted) as worker:
+        worker.load_framework()
+        worker.build(workload, split, initial)
+        worker.run(steps)
+        params = worker.params()
+    distances = {}
+    for name, arithmetic in {"nearest": TF32(0x1000), "cut": TF32(0), "float32": Exact()}.items():
+        _, expected = train(workload, split, initial, steps, arithmetic)
+        distances[name] = max(float(abs(own - right).max()) for own, right in zip(params, expected, strict=True))
+    assert 3 * distances["nearest"] < min(distances["cut"], distances["float32"]), distances
+
+
+# torch-cudagraph on the CPU, where a loop replaces its graphs and its step is not compiled, and the plain lane of torch.
+UNCAPTURED = """
+import torch
+from impls.torch_cudagraph_mlp import TorchCudagraphTrainer
+from impls.torch_lanes import CHUNK
+from impls.torch_mlp import TorchTrainer
+torch.compiler.set_stance("force_eager")
+plain, graphs = made(TorchTrainer, workload), made(TorchCudagraphTrainer, workload)
+steps = 2 * CHUNK + 3
+right, own = plain.run(steps, 3), graphs.run(steps, 3)
+np.testing.assert_allclose(own, right, rtol=1e-4)
+for mine, theirs in zip(graphs.params(), plain.params(), strict=True):
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+graphs.load(initial_params(workload))
+parts = [graphs.run(CHUNK + 1, 3), graphs.run(CHUNK + 2, CHUNK + 4)]
+print(json.dumps(bool((np.concatenate(parts) == own).all())))
+"""
+
+
+def test_the_captured_lane_without_its_graphs_trains_as_the_plain_one() -> None:
+    """The place on the device, the buffers, chunks and single steps, past a wrap-around and from a later minibatch."""
+    assert answer("torch", UNCAPTURED)

@@ -272,7 +272,7 @@ def test_the_kernels_round_tf32_to_nearest(tmp_path: Path) -> None:
     assert 3 * distances["nearest"] < min(distances["cut"], distances["float32"]), distances
 
 
-# torch-cudagraph on the CPU, where a loop replaces its graphs and its step is not compiled, and the plain lane of torch.
+# torch-cudagraph on the CPU, with a loop for its graphs and a step that is not compiled; and the plain lane of torch.
 UNCAPTURED = """
 import torch
 from impls.torch_cudagraph_mlp import TorchCudagraphTrainer

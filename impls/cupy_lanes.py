@@ -13,10 +13,9 @@ IMPLEMENTATIONS = (
         packages=(("cupy", "cupy-cuda13x"),),
         devices=("cuda", "rocm"),
         remedies={
-            "cuda": "install cupy-cuda13x or cupy-cuda12x, whichever the driver supports",
+            "cuda": "run: tox run -m cuda13, or tox run -m cuda12 where the driver does not support CUDA 13",
             "rocm": "install a cupy that is built for ROCm",
         },
-        prerequisites="CUDA 13",
         manifest=numpy_lanes.PLAIN | {"blas": "cuBLAS", "threads": "GPU threads"},
     ),
 )

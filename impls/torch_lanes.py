@@ -6,7 +6,7 @@ from impls.lanes import Implementation, Lane
 
 PACKAGES = (("torch", "torch"),)
 CHUNK = 20  # steps in the longer of the two CUDA graphs
-COMPILER = "a C++ compiler"
+COMPILER = "a C++ compiler and Python's headers"
 
 PLAIN = {
     "blas": "MKL, from torch's wheel",

@@ -13,6 +13,7 @@ IMPLEMENTATIONS = (
         packages=(*torch_lanes.PACKAGES, ("triton", "triton")),
         devices=("cuda",),
         remedies=torch_lanes.REMEDIES,
+        prerequisites="a C compiler and Python's headers",  # for the module that launches the kernels
         lane=Lane.TUNED,
         manifest={
             "blas": "none, the products are tiles of the kernels",

@@ -17,6 +17,7 @@ A request that fails ends the worker with a RequestError, whose text is what the
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -87,6 +88,20 @@ def scale(images: np.ndarray[Any, Any]) -> Float32:
     return scaled
 
 
+def installed(distribution: str) -> tuple[str, str]:
+    """Return the name and the version of ``distribution``, or of another one that provides the same module.
+
+    Packages for several versions of CUDA have the module's name and an ending: ``cupy-cuda13x``, ``cupy-cuda12x``, and
+    ``cupy`` where it was built from source or by conda.
+    """
+    with contextlib.suppress(PackageNotFoundError):
+        return distribution, version(distribution)
+    module = distribution.partition("-")[0]
+    for name in packages_distributions().get(module, ()):
+        return name, version(name)
+    return distribution, str(getattr(sys.modules.get(module), "__version__", "unknown"))
+
+
 class Service:
     """The requests of the harness, one public method each."""
 
@@ -131,6 +146,7 @@ class Service:
         """
         self._trainer = None  # a second build must not need memory for two
         gc.unfreeze()
+        gc.collect()  # some trainers refer to themselves
         described, target = Workload(**workload), Device.parse(device)
         data = Batches(scale(unpack(images)), unpack(labels).astype(np.int32), described.batch_size)
         self._initial = tuple(map(unpack, initial))
@@ -173,8 +189,8 @@ class Service:
         return [pack(value) for value in self._live()[0].params()]
 
     def versions(self, distributions: list[str]) -> dict[str, str]:
-        """Return the versions of Python, numpy and ``distributions``."""
-        return {"python": platform.python_version()} | {name: version(name) for name in ["numpy", *distributions]}
+        """Return the versions of Python, numpy and ``distributions``, by the names of those that are installed."""
+        return {"python": platform.python_version()} | dict(map(installed, ["numpy", *distributions]))
 
     def thread_pools(self, text: str) -> list[dict[str, Any]]:
         """Return threadpoolctl's list of thread pools; ``text`` is its source, since it may not be installed here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import sys
 from importlib.util import find_spec
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import impls
+from impls.worker import CPU
 from samenet.errors import NoInterpreterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from impls.lanes import Implementation
+    from impls.lanes import Device, Implementation
 
 
 ROOT = Path(impls.__file__).parent.parent  # the tree that is measured
@@ -25,7 +27,29 @@ def tox_folder(root: Path) -> Path:
     return Path(os.environ.get("TOX_WORK_DIR") or root / ".tox").absolute()
 
 
-def find_interpreter(implementation: Implementation, given: Mapping[str, Path], root: Path) -> Path:
+def environments(implementation: Implementation, device: Device) -> list[str]:
+    """Return the tox environments that can run ``implementation`` on ``device``, the preferred one first.
+
+    On an NVIDIA GPU those with CUDA's libraries are preferred: ``jax-cuda13`` and ``jax-cuda12`` to ``jax``.
+    """
+    name = implementation.environment
+    return [f"{name}-cuda13", f"{name}-cuda12", name] if device.kind == "cuda" else [name]
+
+
+def environment_of(implementation: Implementation, device: Device, root: Path) -> str:
+    """Return the first of ``environments`` that is there, or else the one that serves the CPU too."""
+    present = [name for name in environments(implementation, device) if os.access(python_of(name, root), os.X_OK)]
+    return next(iter(present), implementation.environment)
+
+
+def python_of(environment: str, root: Path) -> Path:
+    """Return the interpreter of a tox environment, whether it is there or not."""
+    return tox_folder(root) / environment / "bin" / "python"
+
+
+def find_interpreter(
+    implementation: Implementation, given: Mapping[str, Path], root: Path, device: Device = CPU
+) -> Path:
     """Return the interpreter for ``implementation``: the given one, tox's, or the present one, in that order.
 
     ``given`` maps names of implementations or environments to interpreters (``--python``).
@@ -33,17 +57,27 @@ def find_interpreter(implementation: Implementation, given: Mapping[str, Path], 
     Raises:
         NoInterpreterError: none of these is there.
     """
-    environment = implementation.environment
-    for name in (implementation.name, environment):
+    for name in (implementation.name, implementation.environment):
         if name in given:
             return given[name]
-    python = tox_folder(root) / environment / "bin" / "python"
+    python = python_of(environment_of(implementation, device, root), root)
     if os.access(python, os.X_OK):
         return python
     if all(find_spec(name) for name, _ in implementation.packages):
         return Path(sys.executable)
     first = f"install {implementation.prerequisites}, then run" if implementation.prerequisites else "run"
-    packages = " ".join(distribution for _, distribution in implementation.packages)
-    # A wheel has no tox.ini: what is installed next to it serves the present interpreter.
-    command = f"tox run -e {environment}" if (root / "tox.ini").is_file() else f"python -m pip install {packages}"
+    command = installation(implementation, device, root)
     raise NoInterpreterError(f"no interpreter for {implementation.name}; {first}: {command}")
+
+
+def installation(implementation: Implementation, device: Device, root: Path) -> str:
+    """Return the command that installs what ``implementation`` needs on ``device``."""
+    if not (root / "tox.ini").is_file():  # a wheel has none: what is installed next to it serves
+        return "python -m pip install " + " ".join(distribution for _, distribution in implementation.packages)
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(root / "tox.ini", encoding="utf-8")
+    older = f"{implementation.environment}-cuda12"
+    defined = [name for name in environments(implementation, device) if f"testenv:{name}" in tox]
+    newest = next((name for name in defined if name != older), implementation.environment)
+    where = f", or with a driver for CUDA 12: tox run -e {older}" if older in defined else ""
+    return f"tox run -e {newest}{where}"

@@ -137,7 +137,7 @@ def enter(chosen: Sequence[Case], plan: Plan, settings: Settings) -> tuple[dict[
         reason = case.unsupported(plan.workload) or is_absent(case.device)
         reason = reason or lacks_precision(case.device, plan.workload.precision)
         try:
-            python = find_interpreter(case.implementation, settings.python, ROOT)
+            python = find_interpreter(case.implementation, settings.python, ROOT, case.device)
         except NoInterpreterError as error:
             reason = reason or str(error)
         if reason:

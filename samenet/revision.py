@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impls.lanes import Case, Device, Implementation
-from samenet.environments import find_interpreter, tox_folder
+from samenet.environments import environment_of, find_interpreter, tox_folder
 from samenet.errors import NoInterpreterError, RevisionError
 from samenet.failures import first_line
 from samenet.git import git, is_tracked
@@ -65,10 +65,11 @@ class Revision:
         Raises:
             NoInterpreterError: there is none, and none can be made.
         """
-        environment = case.implementation.environment
+        environment = environment_of(case.implementation, case.device, root)
         pins = _pins(self.folder, environment)
-        if pins == _pins(root, environment) or environment in given or case.implementation.name in given:
-            return find_interpreter(case.implementation, given, root)
+        names = {case.implementation.environment, case.implementation.name}
+        if pins in ("", _pins(root, environment)) or names & given.keys():  # "": the revision has no such environment
+            return find_interpreter(case.implementation, given, root, case.device)
         work = tox_folder(root) / "revisions" / hashlib.sha256(pins.encode()).hexdigest()[:12]
         python = work / environment / "bin" / "python"
         if not python.exists():

@@ -63,5 +63,5 @@ class Laboratory:
 def enter(name: str, label: str = "") -> Entry:
     """Return the implementation called ``name`` on the CPU, entered under ``label`` or else under its case's id."""
     case = find_case(f"{name}-cpu")
-    python = find_interpreter(case.implementation, {}, ROOT)
+    python = find_interpreter(case.implementation, {}, ROOT, case.device)
     return Entry(label=label or case.id, case=case, python=python, root=ROOT)

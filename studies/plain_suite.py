@@ -32,7 +32,7 @@ def test_plain(case: Case, benchmark: BenchmarkFixture, request: pytest.FixtureR
     asked = settings(request.config.option, protocol)
     dataset = data.load(asked.data)
     (plan,) = protocol.plans(asked, dataset, choose_cpus(asked.threads))
-    python = find_interpreter(case.implementation, asked.python, ROOT)
+    python = find_interpreter(case.implementation, asked.python, ROOT, case.device)
     with Worker(case, python, ROOT, cpus=plan.cpus, folder=tmp_path) as worker:
         worker.load_framework()
         worker.build(plan.workload, dataset.train, initial_params(plan.workload))

@@ -195,7 +195,7 @@ def test_without_nvidia_ml_py_there_is_no_gpu_and_the_reason_says_so() -> None:
 def test_the_host_and_the_device_agree_on_the_time() -> None:
     """Wall time around ``run`` and CUDA's events around it differ by less than 1 %, so ``run`` waits for the device."""
     torch = implementation("torch")
-    python = find_interpreter(torch, {}, ROOT)
+    python = find_interpreter(torch, {}, ROOT, Device("cuda"))
     ratio = float(subprocess.check_output([python, "-c", EVENTS], cwd=ROOT, text=True))
     assert 0.99 < ratio < 1.01
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
+import re
 import subprocess
+import sys
+import weakref
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
 
+from impls.interface import Trainer
 from impls.lanes import Case, Device
+from impls.worker import Service, installed, pack, unpack
 from impls.workload import Workload, initial_params
-from samenet.environments import ROOT, find_interpreter
+from samenet.environments import ROOT, find_interpreter, installation
 from samenet.machine.cpus import choose_cpus
 from samenet.reference import Exact, train
 from samenet.workers import Worker
@@ -21,7 +28,7 @@ from tests.support.data import make_split
 from tests.support.workers import implementation
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from impls.interface import Batches, Float32, Params
 
 # Every script starts with these data: a small network and four minibatches of 50 images.
 DATA = """
@@ -294,3 +301,93 @@ print(json.dumps(bool((np.concatenate(parts) == own).all())))
 def test_the_captured_lane_without_its_graphs_trains_as_the_plain_one() -> None:
     """The place on the device, the buffers, chunks and single steps, past a wrap-around and from a later minibatch."""
     assert answer("torch", UNCAPTURED)
+
+
+def test_a_case_on_a_gpu_prefers_the_environment_that_has_cudas_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No variable has to stay set; a case on the CPU keeps its own, and ``--python`` comes before both."""
+    monkeypatch.setenv("TOX_WORK_DIR", str(tmp_path))
+    lane, cpu, gpu = implementation("jax"), Device("cpu"), Device("cuda", 1)
+    for environment, expected in {"jax": "jax", "jax-cuda12": "jax-cuda12", "jax-cuda13": "jax-cuda13"}.items():
+        python = tmp_path / environment / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.symlink_to(sys.executable)
+        assert find_interpreter(lane, {}, ROOT, gpu) == tmp_path / expected / "bin" / "python"
+        assert find_interpreter(lane, {}, ROOT, cpu) == tmp_path / "jax" / "bin" / "python"
+    assert find_interpreter(lane, {"jax": Path("/mine")}, ROOT, gpu) == Path("/mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "command"),
+    [
+        ("jax", "cpu", "tox run -e jax"),
+        ("jax", "cuda", "tox run -e jax-cuda13, or with a driver for CUDA 12: tox run -e jax-cuda12"),
+        ("torch", "cuda", "tox run -e torch, or with a driver for CUDA 12: tox run -e torch-cuda12"),
+        ("cupy", "cuda", "tox run -e cupy, or with a driver for CUDA 12: tox run -e cupy-cuda12"),
+        ("triton", "cuda", "tox run -e triton, or with a driver for CUDA 12: tox run -e triton-cuda12"),
+    ],
+)
+def test_what_is_missing_for_a_gpu_is_installed_for_its_driver(name: str, kind: str, command: str) -> None:
+    """The reason of a skipped case has both commands."""
+    assert installation(implementation(name), Device(kind), ROOT) == command
+
+
+def test_the_environments_for_a_gpu_have_the_pins_of_those_for_a_cpu() -> None:
+    """Their extras and their builds differ, and nothing else."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    endings = [section.rpartition("-") for section in tox.sections() if re.search("-cuda1[23]$", section)]
+    assert len(endings) == 7
+    for section, _, ending in endings:
+        pins = [{PIN.sub(r"\1\2", line) for line in pins_of(tox[each])} for each in (section, f"{section}-{ending}")]
+        assert pins[0] == pins[1]
+    assert any("[ctk]" in line for line in pins_of(tox["testenv:cupy"]))
+
+
+# A pin's name without CUDA's version, its extra, and its version without the build.
+PIN = re.compile(r"^(\w+)(?:-cuda1[23]x)?(?:\[\w+\])?(==[\d.]+)(?:\+cu126)?$")
+
+
+def pins_of(section: configparser.SectionProxy) -> list[str]:
+    """Return what a tox environment installs."""
+    return [line for line in section["deps"].splitlines() if "==" in line]
+
+
+def test_another_build_of_a_package_has_a_version_too() -> None:
+    """There is a cupy for each version of CUDA; without metadata the version is the module's own, or unknown."""
+    assert installed("numpy") == ("numpy", np.__version__)
+    assert installed("numpy-cuda13x") == ("numpy", np.__version__)
+    assert installed("absent-cuda13x") == ("absent-cuda13x", "unknown")
+
+
+class SelfReferring(Trainer):
+    """Holds itself, as trainers do whose graph needs buffers of theirs; ``before`` is how many others were alive."""
+
+    alive: ClassVar[weakref.WeakSet[SelfReferring]] = weakref.WeakSet()
+
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Count the others."""
+        self.itself, self.before = self, len(SelfReferring.alive)
+        SelfReferring.alive.add(self)
+
+    def load(self, params: Params) -> None:
+        """Do nothing."""
+
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Return how many others there were."""
+        return np.full(steps, self.before, np.float32)
+
+    def params(self) -> Params:
+        """Return no weights."""
+        return ()
+
+
+def test_a_second_build_does_not_need_memory_for_two_trainers() -> None:
+    """One that holds itself is collected before the next one is made."""
+    service, split = Service(), make_split(4, 9)
+    service.load_framework(f"{__name__}:{SelfReferring.__name__}")
+    described = {"hidden": 3, "inputs": 9, "batch_size": 2}
+    for _ in range(2):
+        service.build(described, pack(split.images), pack(split.labels), [], "cpu")
+        assert unpack(service.run(1)["losses"]).tolist() == [0]

@@ -31,7 +31,7 @@ def implementation(name: str) -> Implementation:
 def interpreter_for(case: Case) -> Path:
     """Return the interpreter that serves ``case``, or skip the test with the reason why there is none."""
     try:
-        return find_interpreter(case.implementation, {}, ROOT)
+        return find_interpreter(case.implementation, {}, ROOT, case.device)
     except NoInterpreterError as error:
         pytest.skip(str(error))
 

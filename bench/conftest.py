@@ -1,4 +1,7 @@
-"""pytest's side of the harness: samenet's options, one test for each case, and the results of the measurement."""
+"""pytest's side of the harness: samenet's options, one test for each case, and the results of the measurement.
+
+What needs more than pytest and numpy is imported in the hooks, so that its absence has a sentence.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.options import add_options, fill_in
-from bench.plugin import Plugin
-from bench.replay import WorkerClock
-from bench.selection import refuse_to_split
+from bench.requirements import lacking
 from impls.registry import CUDA, cases
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from bench.ending import Code
+    from bench.plugin import Plugin
     from impls.lanes import Case
     from samenet import CaseResult
 
@@ -27,12 +28,16 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Add samenet's options.
 
     Raises:
-        pytest.UsageError: pytest-benchmark is missing, or another plugin has an option of the same name.
+        pytest.UsageError: something is not installed, or another plugin has an option of the same name.
     """
+    if missing := lacking():
+        raise pytest.UsageError(missing)
     if not pluginmanager.hasplugin("benchmark"):
         raise pytest.UsageError(
             "pytest-benchmark is not loaded; run: python -m pip install --group bench, and leave -p no:benchmark out"
         )
+    from bench.options import add_options  # noqa: PLC0415
+
     try:
         add_options(parser.getgroup("samenet", "samenet: the same network in every framework"))
     except ValueError as error:
@@ -43,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Code, Code]:
     """Decide about the exit code."""
-    from bench.ending import Ending  # noqa: PLC0415  # needs pytest-benchmark, whose absence has a sentence
+    from bench.ending import Ending  # noqa: PLC0415
 
     return (yield from Ending.of(config).session())
 
@@ -54,7 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: the session is split over several processes.
     """
-    from bench.ending import Ending  # noqa: PLC0415  # as above
+    from bench.ending import Ending  # noqa: PLC0415
+    from bench.options import fill_in  # noqa: PLC0415
+    from bench.plugin import Plugin  # noqa: PLC0415
+    from bench.selection import refuse_to_split  # noqa: PLC0415
 
     refuse_to_split(config)
     fill_in(config.option)
@@ -71,6 +79,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test for each case."""
+    from bench.replay import WorkerClock  # noqa: PLC0415
+
     if "case" in metafunc.fixturenames:
         metafunc.parametrize(
             "case",

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import execnet
 import numpy as np
-import psutil
 import threadpoolctl
 
 from impls.worker import pack, unpack
@@ -23,6 +22,7 @@ from samenet import bootstrap
 from samenet.errors import WorkerError
 from samenet.failures import first_line, last_words
 from samenet.machine import files
+from samenet.processes import exit_code
 from samenet.worker_environment import environment_of
 
 if TYPE_CHECKING:
@@ -145,10 +145,7 @@ class Worker:
 
     def _ended(self, when: str) -> str:
         """Say how the process ended, and what it wrote first."""
-        try:
-            code = psutil.Process(self.pid).wait(timeout=5) if self.pid else None
-        except (psutil.NoSuchProcess, psutil.TimeoutExpired):
-            code = None
+        code = exit_code(self.pid, timeout_seconds=5) if self.pid else None
         how = f"{self.case.id} " + ("disappeared" if code is None else f"ended with exit code {code}")
         if code is not None and code < 0:
             how = f"{self.case.id} was killed by {signal.Signals(-code).name}"

@@ -157,7 +157,7 @@ def test_a_gate_that_judged_nothing_does_not_pass(tmp_path: Path, head: dict[str
 @pytest.mark.parametrize(
     ("library", "command"),
     [
-        ("psutil", ["compare", "base", "head"]),
+        ("execnet", ["compare", "base", "head"]),
         ("numpy", ["build"]),
         ("scipy", ["history"]),
         ("msgspec", ["compare", "base", "head"]),

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.requirements import NEEDED
 from impls.registry import bounds, own_implementations
 from samenet.environments import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PACKAGES = ["impls", "samenet", "reports", "bench", "studies"]  # each imports only those to its left
@@ -37,7 +38,7 @@ NEUTRAL += [name for name in FILES if name.startswith("impls.") and name.endswit
 STANDARD = set(sys.stdlib_module_names)
 REQUIRED = {
     "impls": {"numpy"},
-    "samenet": {"execnet", "msgspec", "numpy", "psutil", "scipy", "threadpoolctl"},
+    "samenet": {"execnet", "msgspec", "numpy", "scipy", "threadpoolctl"},
     "reports": {"jinja2", "matplotlib", "numpy", "pandas", "rich", "ruptures", "scipy"},
 }
 OPTIONAL = {"samenet": {"pooch", "pynvml", "scipy", "sklearn"}}  # in a function, or where their absence is handled
@@ -101,15 +102,15 @@ def tops(names: set[str] | frozenset[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def reachable(name: str) -> set[str]:
-    """Return the modules of this project that ``name`` leads to, itself included."""
+def reachable(name: str, of: Callable[[str], set[str] | frozenset[str]] = imported) -> set[str]:
+    """Return the modules of this project that ``name`` leads to by the imports ``of`` each module, itself included."""
     seen: set[str] = set()
     waiting = [name]
     while waiting:
         module = waiting.pop()
         if module in FILES and module not in seen:
             seen.add(module)
-            waiting += imported(module)
+            waiting += of(module)
     return seen
 
 
@@ -156,6 +157,13 @@ def test_a_package_imports_what_it_requires(package: str) -> None:
     for name in in_package(package):
         assert tops(set(imported_at_once(name))) <= required, name
         assert tops(imported(name)) <= required | OPTIONAL.get(package, set()), name
+
+
+def test_pytest_bench_names_all_that_it_needs() -> None:
+    """Whatever its modules cannot be imported without; what comes with another package of these is in its name, too."""
+    modules = {module for name in in_package("bench") for module in reachable(name, imported_at_once)}
+    needed = tops({name for module in modules for name in imported_at_once(module)}) - {*PACKAGES, "pytest"} - STANDARD
+    assert needed == set(NEEDED)
 
 
 def test_help_needs_no_pictures() -> None:

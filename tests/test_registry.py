@@ -105,7 +105,7 @@ def test_tox_installs_what_a_lane_needs(implementation: Implementation) -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
     lines = tox[f"testenv:{implementation.environment}"]["deps"].splitlines()
-    pinned = {re.split(r"[[=]", line)[0] for line in lines if "==" in line}
+    pinned = {re.split(r"[\[=]", line)[0] for line in lines if "==" in line}
     assert {distribution.lower() for _, distribution in implementation.packages} <= pinned
 
 

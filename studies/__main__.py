@@ -1,6 +1,8 @@
 """The studies behind docs/evidence.md: ``same``, ``spread``, ``blocks`` and ``against``; the page has their figures.
 
 python -m studies same --repeats 20
+
+``gpu`` measures in 20 minutes what a GPU has to give, and exits with 2 where there is none.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from samenet import SamenetError
 from studies.against import against
 from studies.blocks import blocks
-from studies.options import BASELINE, PLAIN_LANES, Options
+from studies.gpu import NoGpuError, gpu
+from studies.options import BASELINE, PLAIN_LANES, PUBLISHED, Options
 from studies.planting import PLANTS
 from studies.repeats import same, spread
 
@@ -36,6 +39,7 @@ STUDIES = {
     # Rounds of the plain side: more than the second's worth that pytest-benchmark measures by default. Launches of the
     # calibration: the ratios of two differ by 1 %.
     "against": Study(against, 5, 100, 16),
+    "gpu": Study(gpu, 1000, 1, 1),  # each part has settings of its own
 }
 
 
@@ -58,6 +62,9 @@ def make_parser() -> argparse.ArgumentParser:
     only.add_argument("--percent", type=float, default=0.0, help="how much slower --case is made; default: not at all")
     only.add_argument("--budget", type=float, default=90.0, metavar="SECONDS", help="of pytest bench/")
     only.add_argument("--tolerance", type=float, default=2.0, metavar="PERCENT", help="of pytest bench/")
+    day = parser.add_argument_group("gpu")
+    day.add_argument("--minutes", type=float, default=20.0, help="after which no part begins; default: 20")
+    day.add_argument("--storage", type=Path, default=PUBLISHED, help="of the saved runs; default: reports/published")
     return parser
 
 
@@ -71,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     efforts = {name: given[name] or getattr(study, name) for name in ("iterations", "rounds", "launches")}
     try:
         study.run(Options(**{**given, **efforts, "names": tuple(given["names"])}))
+    except NoGpuError as error:
+        parser.exit(2, f"{error}\n")
     except SamenetError as error:
         raise SystemExit(str(error)) from None
 

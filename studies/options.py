@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samenet import Settings
+from samenet.environments import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BASELINE = "numpy"
+PUBLISHED = ROOT / "reports" / "published"
 PLAIN_LANES = (BASELINE, "torch", "jax", "theano")
 
 
@@ -30,6 +32,8 @@ class Options:
     names: tuple[str, ...] = PLAIN_LANES
     budget: float = 90.0
     tolerance: float = 2.0
+    minutes: float = 20.0
+    storage: Path = PUBLISHED
 
     @property
     def settings(self) -> Settings:

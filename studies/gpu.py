@@ -1,0 +1,181 @@
+"""Everything that a day with a GPU must give, in order of worth; each part is saved as it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from impls.lanes import Device
+from impls.registry import own_implementations
+from samenet import SamenetError, read_run
+from samenet.environments import ROOT, find_interpreter
+from samenet.preparation import is_absent
+from studies.laboratory import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from studies.options import Options
+
+GPU = Device("cuda")
+ON_GPU = ("-k", GPU.kind)
+WITH_CPU = ("-k", "cuda or [numpy-cpu] or [torch-cpu] or [jax-cpu] or [jax-scan-cpu]")
+BEST = "{best}"  # in a command: the id of the fastest case on the GPU that was measured until then
+CAMPAIGN, TRAINING, SCALING = "bench/", "bench/test_epochs.py", "bench/test_scaling.py"
+LOGS = "gpu"  # the folder below that of the saved runs which takes what each part prints
+SECONDS_TO_SAVE = 30.0  # after Ctrl-C, with which a campaign that takes too long is ended
+
+# The host's clock around ``run`` and the device's own, over some seconds. The host's is read before it synchronises:
+# were ``run`` to return early, the ratio would be below 1.
+CLOCKS = """
+import time
+import numpy as np, torch
+from impls.interface import Batches
+from impls.lanes import Device
+from impls.torch_mlp import TorchTrainer
+from impls.workload import Workload, initial_params
+workload, device, rng = Workload(), Device("cuda"), np.random.default_rng(0)
+images, labels = rng.random((6000, 784), dtype=np.float32), rng.integers(0, 10, 6000).astype(np.int32)
+trainer = TorchTrainer(workload, TorchTrainer.place(Batches(images, labels, 600), device), device)
+trainer.load(initial_params(workload))
+trainer.run(1000)
+for repeat in range(5):
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start = time.perf_counter()
+    begin.record()
+    trainer.run(5000)
+    host_seconds = time.perf_counter() - start
+    end.record()
+    torch.cuda.synchronize()
+    print(f"host {host_seconds:.4f} s, device {begin.elapsed_time(end) / 1000:.4f} s,"
+          f" ratio {host_seconds / (begin.elapsed_time(end) / 1000):.4f}")
+"""
+
+
+class NoGpuError(StudyError):
+    """This machine has no GPU that the study could use."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the day: ``arguments`` of pytest, or of torch's interpreter, and the longest that it may take."""
+
+    name: str
+    seconds: float
+    arguments: tuple[str, ...]
+
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch's own interpreter runs it."""
+        return self.arguments[0] == "-c"
+
+
+PLAN = (
+    # One short round of every lane: each is checked against the reference first, and what fails is known at once.
+    Part("parity", 240, (CAMPAIGN, *ON_GPU, "--launches", "1", "--rounds", "1", "--iterations", "100")),
+    Part("default", 360, (CAMPAIGN, *WITH_CPU, "--budget", "150")),
+    Part("clocks", 60, ("-c", CLOCKS)),
+    Part("tf32", 150, (CAMPAIGN, *ON_GPU, "--workload", "precision=tf32", "--budget", "45")),
+    Part("bfloat16", 150, (CAMPAIGN, *ON_GPU, "--workload", "precision=bfloat16", "--budget", "45")),
+    Part("epochs", 180, (TRAINING, "-k", f"[{BEST}]")),
+    Part("scaling", 240, (SCALING, "-k", f"[{BEST}-", "--launches", "1", "--rounds", "2")),
+)
+
+
+@dataclass(frozen=True)
+class Day:
+    """Runs the parts; ``storage`` takes the saved runs as ``reports/published`` has them."""
+
+    options: Options
+
+    @property
+    def storage(self) -> Path:
+        """The folder of the saved runs."""
+        return self.options.storage
+
+    def command(self, part: Part) -> list[str]:
+        """Return the command line of ``part``.
+
+        Raises:
+            StudyError: it needs the best case, and none has a number.
+        """
+        if part.in_torch:
+            lane = next(each for each in own_implementations() if each.name == "torch")
+            return [str(find_interpreter(lane, {}, ROOT, GPU)), *part.arguments]
+        best = self.best() if any(BEST in argument for argument in part.arguments) else ""
+        arguments = [argument.replace(BEST, best) for argument in part.arguments]
+        saving = [f"--benchmark-storage={self.storage}", f"--benchmark-save=gpu-{part.name}"]
+        data = ["--data", str(self.options.data)] if self.options.data else []
+        threads = ["--threads", str(self.options.threads)] if self.options.threads else []
+        return [sys.executable, "-m", "pytest", *arguments, *saving, *data, *threads]
+
+    def best(self) -> str:
+        """Return the id of the fastest case on the GPU in the default campaign, or in the one that checked parity.
+
+        Raises:
+            StudyError: no case has a number.
+        """
+        for name in ("default", "parity"):
+            for path in sorted(self.storage.glob(f"*/*_gpu-{name}.json"), reverse=True):
+                timed = {
+                    case.case: case.seconds.value
+                    for case in read_run(path).results.cases
+                    if case.seconds and case.device == str(GPU)
+                }
+                if timed:
+                    return min(timed, key=lambda case: timed[case])
+        raise StudyError("no case on the GPU has a number")
+
+    def run(self, part: Part, seconds: float) -> str:
+        """Run ``part`` for at most ``seconds``, keep what it prints, and return how it ended."""
+        log = self.storage / LOGS / f"{part.name}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as printed:
+            process = subprocess.Popen(  # noqa: S603
+                self.command(part), cwd=ROOT, stdout=printed, stderr=subprocess.STDOUT, text=True
+            )
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)  # a campaign then saves what it has
+                try:
+                    process.wait(SECONDS_TO_SAVE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                return f"ended after {seconds:.0f} s; see {log}"
+            except BaseException:
+                process.kill()
+                raise
+        return "done" if code == 0 else f"ended with exit code {code}; see {log}"
+
+
+def follow(plan: Sequence[Part], run: Callable[[Part, float], str], seconds: float) -> list[tuple[str, str]]:
+    """Run the parts of ``plan`` in order, until ``seconds`` have passed, and return how each of them ended."""
+    end, ended = time.monotonic() + seconds, []
+    for part in plan:
+        left = end - time.monotonic()
+        try:
+            how = run(part, min(part.seconds, left)) if left > 0 else f"left out: {seconds / 60:.0f} min have passed"
+        except SamenetError as error:
+            how = f"left out: {error}"
+        ended.append((part.name, how))
+        print(f"{part.name}: {how}", flush=True)
+    return ended
+
+
+def gpu(options: Options) -> None:
+    """Measure on the first NVIDIA GPU all that this repository wants to know of one.
+
+    Raises:
+        NoGpuError: there is none.
+    """
+    if reason := is_absent(GPU):
+        raise NoGpuError(f"there is nothing to measure: {reason}")
+    day = Day(replace(options, storage=options.storage.absolute()))
+    follow(PLAN, day.run, 60 * options.minutes)

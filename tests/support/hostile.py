@@ -75,6 +75,8 @@ IGNORED = (
     ignoring("TF32 in cuBLAS", NVIDIA_TF32_OVERRIDE="1"),
     ignoring("kernels of a GPU wait for each other", CUDA_LAUNCH_BLOCKING="1"),
     ignoring("TF32 in cupy", CUPY_TF32="1"),
+    ignoring("TF32 in Triton's products", TRITON_F32_DEFAULT="tf32"),
+    ignoring("cuBLAS may emulate float32", CUBLAS_EMULATION_STRATEGY="eager"),
     ignoring("every allocation is checked", PYTHONMALLOC="malloc_debug"),
     ignoring("hashes are the same in every launch", PYTHONHASHSEED="0"),
     ignoring("memory goes back to the system at once", MALLOC_TRIM_THRESHOLD_="0", MALLOC_TOP_PAD_="0"),

@@ -7,6 +7,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
+from impls.devices import Monitor
 from samenet import data
 from samenet.assembly import assemble, merge
 from samenet.campaign import Campaign
@@ -90,7 +91,8 @@ class Measurement:
             lines.append(f"ignored: {', '.join(dropped)}; workers get settings of their own")
         if unknown := unknown_readings(part.plan.cpus, has_quota=quota is not None):
             lines.append(f"unknown here: {', '.join(unknown)}; disturbances that only these would show go unnoticed")
-        lines += caveats(sorted({entry.case.device.index for entry in part.entries if entry.case.device.is_gpu}))
+        devices = {entry.case.device for entry in part.entries}
+        lines += caveats(sorted(each.index for each in devices if each.about.monitor is Monitor.NVML))
         for part in self.parts:
             if part.unfinished:
                 does = "continuing" if self.continues else "--resume continues"

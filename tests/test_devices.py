@@ -15,7 +15,7 @@ from impls.lanes import Case, Device
 from impls.registry import cases
 from impls.worker import reason
 from reports import chapter, sentences, tables
-from samenet import live_workers, preparation, rounds
+from samenet import live_workers, preparation
 from samenet.comparison import RevisionComparison
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
@@ -252,7 +252,7 @@ def test_a_gpu_has_long_blocks_and_the_errors_of_its_iterations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However short its steps are; a device of an unknown kind stands for the GPU, and numpy computes on it."""
-    monkeypatch.setattr(rounds, "UNWATCHED_WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(gpu, "WARM_UP_SECONDS", 0.01)
     quick = replace(implementation("numpy"), devices=("other",))
     members = entered(Case(implementation("numpy"), Device("cpu")), Case(quick, Device("other")))
     small = plan(iterations=20, marks=(10,), rounds=1)
@@ -305,7 +305,7 @@ def test_the_last_words_of_a_log_are_those_of_the_end() -> None:
 
 def test_a_device_for_one_process_has_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker is started for each of its turns; a locked file stands for the device, numpy computes."""
-    monkeypatch.setattr(rounds, "UNWATCHED_WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(gpu, "WARM_UP_SECONDS", 0.01)
     monkeypatch.setattr(live_workers, "GPU_BLOCK_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "plugin"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from impls.devices import Monitor
 from samenet.errors import WorkerError
 from samenet.events import Entered, Joined, Lost, Withdrawn
 from samenet.live_round import LiveRound, long_spans, spans
+from samenet.machine import gpu
 from samenet.order import shuffled
 from samenet.plan import Role
 from samenet.records import Launch, State
@@ -40,6 +42,12 @@ WATCH_STEPS = 20  # of the run in which a worker's threads are looked at
 WATCHES = 2  # how often a worker's threads are looked at before they are said to lack something
 MOST_STARTS = 8  # workers that start at the same time
 BOUND_TRIALS = 3  # of each bound, of which the shortest counts
+
+
+def may_be_shared(device: Device) -> bool:
+    """Return whether several processes can use ``device`` at the same time."""
+    is_exclusive = device.about.monitor is Monitor.NVML and gpu.is_exclusive(device.index)
+    return device.about.may_be_shared and not is_exclusive
 
 
 def make_folder(folder: Path) -> None:
@@ -108,7 +116,7 @@ class LiveWorkers:
     def running(self, entry: Entry) -> Iterator[Worker]:
         """Let the worker of ``entry`` run, while all others are stopped."""
         worker = self.alive[entry.label]
-        if worker.is_alive or entry.case.device.about.may_be_shared:
+        if worker.is_alive or may_be_shared(entry.case.device):
             worker.resume()
         else:
             worker = self._new_worker(entry)
@@ -120,7 +128,7 @@ class LiveWorkers:
     @staticmethod
     def _leave(entry: Entry, worker: Worker) -> None:
         """Stop ``worker``, or end it where the next process could not use its device otherwise."""
-        if entry.case.device.about.may_be_shared:
+        if may_be_shared(entry.case.device):
             worker.pause()
         else:
             worker.kill()
@@ -157,7 +165,7 @@ class LiveWorkers:
     def _starts_alone(self, entry: Entry) -> bool:
         """Return whether no other worker starts next to that of ``entry``: it has phases, or a device to itself."""
         has_phases = self.has_phases and entry.role in {Role.CASE, Role.FORMER}
-        return has_phases or not entry.case.device.about.may_be_shared
+        return has_phases or not may_be_shared(entry.case.device)
 
     def _start_seconds(self, entry: Entry) -> float:
         """Return how long an entry took to start when it had phases; it may be the slowest if it never had."""

@@ -23,6 +23,9 @@ from tests.support.saved_runs import case_result
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.xdist_group("nvml")  # whose campaign is measured once
+
+
 Outcomes = dict[str, dict[str, Any]]
 
 
@@ -163,10 +166,10 @@ def test_a_table_says_what_a_gpu_did_to_a_case_with_a_number() -> None:
     assert not gpu_notes([replace(case, rounds=(replace(case.rounds[0], gpu=GpuLoad(power_capped=0.0)),))])
 
 
-# Five GPUs: one may not be opened; one has an idle desktop and a low power limit; on the others, heat, a loss in the
-# middle of a block, and a process that is busy while the campaign is stopped.
-FIVE: fake_nvml.Answers = {
-    ("Count",): [5],
+# Six GPUs: one may not be opened; one has an idle desktop and a low power limit; on the others, heat, a loss in the
+# middle of a block, a process that is busy while the campaign is stopped, and exclusive-process mode.
+SIX: fake_nvml.Answers = {
+    ("Count",): [6],
     ("Handle", 0): [fake_nvml.NO_PERMISSION],
     ("Graphics", 1): [fake_nvml.XORG],
     ("Field", 1, fake_nvml.POWER): ["0+1500000000/s"],
@@ -175,15 +178,17 @@ FIVE: fake_nvml.Answers = {
     ("Clock", 3, fake_nvml.CLOCK_SM): [1410, 1410, 1410, fake_nvml.LOST],
     ("Compute", 4): [f"{fake_nvml.GAME},ours"],
     ("Utilization", 4): [35],
+    ("ComputeMode", 5): [3],
 }
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A whole campaign of the lane whose GPU is numpy: what it printed, and its cases by device."""
+    """A whole campaign of the lane whose GPU is numpy: what it printed, its cases by device, and each worker's GPU."""
 
     process: subprocess.CompletedProcess[str]
     cases: dict[str, dict[str, Any]]
+    workers: list[int]
 
     def loads(self, device: str) -> list[dict[str, Any]]:
         """Return what the device did in each block."""
@@ -192,16 +197,17 @@ class Campaign:
 
 @pytest.fixture(scope="module")
 def campaign(small_mnist: Path, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    """Measure on the five GPUs, by ``pytest bench/``."""
+    """Measure on the six GPUs, by ``pytest bench/``."""
     bench, answers = Bench(small_mnist, tmp_path_factory.mktemp("saved")), library / "answers"
-    fake_nvml.write_answers(answers, {**fake_nvml.CLEAN, **FIVE})
+    fake_nvml.write_answers(answers, {**fake_nvml.CLEAN, **SIX})
     options = ["-k", "pretended", "--rounds=1", "--iterations=5", "--benchmark-save=pretended"]
-    options += [part for number in range(5) for part in ("--gpu", str(number))]
+    options += [part for number in range(6) for part in ("--gpu", str(number))]
     variables: dict[str, Any] = {"LD_LIBRARY_PATH": str(library), "FAKE_NVML": str(answers)}
     variables["PYTHONPATH"] = str(ROOT / "tests" / "pretended")
     process = bench(*options, **variables)
     cases = {name.partition("-")[2]: case for name, case in records(bench.storage).items()}
-    return Campaign(process, cases)
+    pids = (library / "answers.pids").read_text().splitlines()
+    return Campaign(process, cases, [int(line.split()[0]) for line in pids])
 
 
 def test_a_campaign_names_the_gpu_that_cannot_be_opened(campaign: Campaign) -> None:
@@ -234,3 +240,12 @@ def test_what_happens_to_a_gpu_is_the_reason_of_its_case(campaign: Campaign) -> 
     for load in campaign.loads("cuda:4"):
         assert (load["others"], load["other_names"], load["others_percent"]) == (1, ["game"], 35)
     assert shared["state"] == "contended"
+
+
+def test_an_exclusive_gpu_has_a_new_worker_in_each_turn(campaign: Campaign) -> None:
+    """And its driver would refuse a second one; the others keep theirs."""
+    printed = campaign.process.stdout
+    assert "GPU 5 is in exclusive-process mode: a worker is started for each of its turns" in printed
+    assert campaign.workers.count(4) == 1
+    assert campaign.workers.count(5) > len(campaign.loads("cuda:5")) > 1
+    assert campaign.cases["cuda:5"]["state"] != "failed", campaign.cases["cuda:5"]["reason"]

@@ -21,6 +21,8 @@ from tests.support.command_line import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.xdist_group("one_interpreter")  # which is installed once
+
 COMMAND = re.compile(r"^    python -m pip install (numpy .*)$", re.MULTILINE)
 WITH_CUDA = re.compile(r"torch|triton|cupy.*")  # gigabytes, and of no use on a CPU
 PINS = {"numpy": "numpy==2.5.*", "jax": "jax==0.11.*"}

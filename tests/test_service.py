@@ -112,7 +112,9 @@ def test_requests_of_an_earlier_harness_are_understood() -> None:
 @pytest.mark.parametrize("name", ["__init__", "_live", "__class__", "stop"])
 def test_only_the_requests_of_the_protocol_are_served(name: str) -> None:
     """Anything else is an error that lists them."""
-    with pytest.raises(ValueError, match=f"no request '{name}'; choose one of: load_framework, versions, build, "):
+    with pytest.raises(
+        ValueError, match=f"no request '{name}'; choose one of: load_framework, versions, devices, build, "
+    ):
         serve(Requests((name, {})))
 
 

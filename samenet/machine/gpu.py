@@ -44,12 +44,7 @@ REMEDIES = {
     18: "restart the machine, whose driver was updated",
 }
 LOST = {15, 16, 28}  # GPU is lost, needs a reset, was not found any more
-# The compute modes in which a second process, or any, is refused.
-COMPUTE_MODES = {
-    1: "is in exclusive mode, in which only one process can use it, but a campaign has a process for each case",
-    2: "is in prohibited mode, in which no process can use it",
-    3: "is in exclusive-process mode, in which only one process can use it, but a campaign has a process for each case",
-}
+PROHIBITED, EXCLUSIVE = 2, {1, 3}  # the compute modes in which no process, or one at a time, can use a GPU
 
 
 @cache
@@ -155,8 +150,14 @@ def missing(number: int) -> str:
         return found if count else unavailable() or "no NVIDIA GPU was found"
     if isinstance(handles[number], Exception):
         return f"GPU {number} cannot be used: {because(handles[number])}"
-    mode = COMPUTE_MODES.get(ask(pynvml.nvmlDeviceGetComputeMode, handles[number]) or 0)
-    return f"GPU {number} {mode}; run: nvidia-smi -c DEFAULT" if mode else ""
+    if ask_of(number, "nvmlDeviceGetComputeMode") == PROHIBITED:
+        return f"GPU {number} is in prohibited mode, in which no process can use it; run: nvidia-smi -c DEFAULT"
+    return ""
+
+
+def is_exclusive(number: int) -> bool:
+    """Return whether only one process at a time can use the GPU."""
+    return ask_of(number, "nvmlDeviceGetComputeMode") in EXCLUSIVE
 
 
 def lost(number: int) -> str:

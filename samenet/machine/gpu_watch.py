@@ -201,6 +201,11 @@ def caveats(numbers: Iterable[int]) -> list[str]:
     lines = []
     for number in numbers:
         handle = gpu.handle_of(number)
+        if gpu.is_exclusive(number):
+            lines.append(
+                f"GPU {number} is in exclusive-process mode: a worker is started for each of its turns, which takes"
+                " time; to avoid it, run: nvidia-smi -c DEFAULT"
+            )
         if gpu.is_divided(number):
             lines.append(
                 f"GPU {number} is divided (MIG): its bound, other processes, power and energy are unknown,"

@@ -47,7 +47,7 @@ CLEAN: Answers = {
     ("Field", "*", POWER): [0],
     ("Field", "*", HEAT): [0],
     ("Field", "*", BRAKE): [0],
-    **{("UUID", number): [f"GPU-{number}0000000-fake"] for number in range(4)},
+    **{("UUID", number): [f"GPU-{number}0000000-fake"] for number in range(6)},
 }
 
 

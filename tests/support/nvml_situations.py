@@ -231,9 +231,14 @@ SITUATIONS = (
     Situation(
         name="exclusive-process mode",
         answers={("ComputeMode",): [3]},
+        sentence="GPU 0 is in exclusive-process mode: a worker is started for each of its turns, which takes time;"
+        " to avoid it, run: nvidia-smi -c DEFAULT",
+    ),
+    Situation(
+        name="prohibited mode",
+        answers={("ComputeMode",): [2]},
         state=State.SKIPPED,
-        sentence="GPU 0 is in exclusive-process mode, in which only one process can use it, but a campaign has a"
-        " process for each case; run: nvidia-smi -c DEFAULT",
+        sentence="GPU 0 is in prohibited mode, in which no process can use it; run: nvidia-smi -c DEFAULT",
     ),
     Situation(
         name="MIG",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import scipy
 
+from impls.compiled import refuse_noexec
 from impls.interface import Batches, Params, Trainer
 from impls.theano_lanes import flag
 
@@ -46,6 +47,7 @@ def provide_blas() -> str:
     return f"-l:{libraries[0].name}"
 
 
+refuse_noexec()
 # Theano reads its settings once, at import; those that the process was started with come last and win.
 os.environ["THEANO_FLAGS"] = ",".join(
     filter(None, ("floatX=float32", flag("blas__ldflags", provide_blas()), os.environ.get("THEANO_FLAGS")))

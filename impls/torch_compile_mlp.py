@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from impls.compiled import refuse_noexec
 from impls.torch_mlp import ACTIVATIONS, TorchBase, forward_context
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def check_folders() -> None:
     """Check that inductor can compile C++ where torch is and where it writes its files: it does not quote their paths.
 
     Raises:
-        RuntimeError: a folder's path has a space, a quotation mark or a backslash.
+        RuntimeError: a folder's path has a space, a quotation mark or a backslash, or a folder is mounted noexec.
     """
+    refuse_noexec()
     another_python = "give another interpreter with --python torch-compile=PATH"
     remedies = {
         tempfile.gettempdir(): "set TMPDIR",

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import os
 import platform
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from impls.compiled import NOEXEC, temporary_folder_is_noexec
 from impls.interface import Batches, Params, Trainer
 from impls.lanes import Device
 from impls.workload import Workload
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 
 CPU = Device("cpu")
-# What glibc says of a library in a folder that is mounted noexec, wherever in a framework's traceback it is.
-NOEXEC = "failed to map segment from shared object"
 TRACEBACK = "Traceback (most recent call last):"
 LONGEST_REASON = 400  # characters; Theano's errors have whole graphs in one line
 
@@ -206,8 +204,7 @@ def reason(error: BaseException) -> str:
     Of compiled code that cannot be loaded, what to do about it.
     """
     if NOEXEC in "".join(traceback.format_exception(error)):
-        folder = tempfile.gettempdir()
-        where = "the temporary folder" + (f" {folder}" if os.statvfs(folder).f_flag & os.ST_NOEXEC else "")
+        where = "the temporary folder" + (f" {tempfile.gettempdir()}" if temporary_folder_is_noexec() else "")
         return f"cannot load what it compiled ({NOEXEC}): {where} is mounted noexec; set TMPDIR to another one"
     try:
         message = str(error)

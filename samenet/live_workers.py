@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from impls.workload import Params
     from samenet.events import Observations
     from samenet.journal import Journal
-    from samenet.live_round import Span
     from samenet.machine.gpu_watch import Neighbours
     from samenet.plan import Entry, Plan
     from samenet.progress import Progress
@@ -216,21 +215,22 @@ class LiveWorkers:
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
         """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
         plan, claims = self.plan, entry.case.implementation.shares_work
-        losses, weights = worker.run(self.parity_reference.steps).losses, worker.params()
+        first, weights = worker.run(self.parity_reference.steps), worker.params()
         versions, pools = worker.versions(), tuple(worker.thread_pools())
         for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
             run, seen = watched_run(worker, WATCH_STEPS)
             short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
             if not short:
                 break
+        # Before the harness computes, since its threads look for more work for a while after that.
+        self._divide(entry, min(run.wall_seconds / WATCH_STEPS, first.wall_seconds / self.parity_reference.steps))
         launch = replace(
             launch,
-            parity=None if entry.role is Role.BOUND else self.parity_reference.judge(losses, weights),
+            parity=None if entry.role is Role.BOUND else self.parity_reference.judge(first.losses, weights),
             threads_working=seen.working if seen else None,
             threads_cpus=seen.cpus if seen else (),
             flushes_denormals=worker.flushes_denormals,
         )
-        self._divide(entry, run.wall_seconds / WATCH_STEPS)
         self._restart_without_weights(entry)
         if self.seen(entry).launches and self.seen(entry).versions != versions:  # of a resumed campaign
             self.journal.write(Withdrawn(label=entry.label))
@@ -248,22 +248,23 @@ class LiveWorkers:
         pair = [each.label for each in self.entries if (each.of or each.label) == (entry.of or entry.label)]
         made = next((self.rounds[label].spans for label in pair if label in self.rounds), None)
         if entry.case.device.is_gpu:
-            made = made or self._gpu_spans(entry, step_seconds)
+            made = made or long_spans(self.plan.iterations, self._block_steps(entry, step_seconds))
             self.rounds[entry.label] = LiveRound(spans=made, iterations=self.plan.iterations)
             return
-        made = made or spans(self.plan.iterations, max(1, round(BLOCK_SECONDS / step_seconds)), self.plan.marks)
+        made = made or spans(self.plan.iterations, self._block_steps(entry, step_seconds), self.plan.marks)
         marks = self.plan.marks if entry.role is Role.CASE else ()
         self.rounds[entry.label] = LiveRound(spans=made, marks=marks)
 
-    def _gpu_spans(self, entry: Entry, step_seconds: float) -> list[Span]:
-        """Return the blocks of a round on a GPU, by its pace when it has reached its clock.
+    def _block_steps(self, entry: Entry, step_seconds: float) -> int:
+        """Return how many steps a block has, by the worker's pace; on a GPU that has reached its clock.
 
-        Shorter ones would be measured with the launch of their first step and the transfer of their losses.
+        There, shorter ones would be measured with the launch of their first step and the transfer of their losses.
         """
-        worker = self.alive[entry.label]
-        warm_up(worker)
-        steps = steps_for(GPU_BLOCK_SECONDS, step_seconds, lambda steps: worker.run(steps).wall_seconds)
-        return long_spans(self.plan.iterations, steps)
+        worker, seconds = self.alive[entry.label], BLOCK_SECONDS
+        if entry.case.device.is_gpu:
+            warm_up(worker)
+            seconds = GPU_BLOCK_SECONDS
+        return steps_for(seconds, step_seconds, lambda steps: worker.run(steps).wall_seconds)
 
     def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""

@@ -94,14 +94,15 @@ def watched_run(worker: Worker, steps: int) -> tuple[Run, Activity | None]:
 def steps_for(seconds: float, step_seconds: float, run: Callable[[int], float]) -> int:
     """Return how many steps take ``seconds``; ``run`` does some and returns what they took (s).
 
-    The first guess is that each takes ``step_seconds``, which may include what a short run costs besides its steps.
+    The first guess is that each takes ``step_seconds``, which may include what a short run costs besides its steps, or
+    a moment in which another process had the CPU: it is the fastest run that counts.
     """
-    steps, taken = 0, 0.0
+    steps, taken, pace = 0, 0.0, math.inf
     while taken < seconds:
-        steps = max(steps + 1, math.ceil(seconds / step_seconds))
+        steps = max(steps + 1, math.ceil(seconds / min(step_seconds, pace)))
         taken = run(steps)
-        step_seconds = taken / steps
-    return math.ceil(seconds / step_seconds)
+        pace = min(pace, taken / steps)
+    return math.ceil(seconds / pace)
 
 
 def trial(worker: Worker, plan: Plan) -> float:

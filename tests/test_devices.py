@@ -248,6 +248,17 @@ def test_the_steps_of_a_block_follow_from_long_runs() -> None:
     assert all(0.098 <= 20e-6 * steps <= 0.1 for steps in took)
 
 
+def test_a_moment_without_the_cpu_does_not_shorten_the_blocks() -> None:
+    """The first guess has one, or the run that follows it: in short blocks a round would take many times as long."""
+    stalls = [0.03]
+
+    def run(steps: int) -> float:
+        return 1e-4 * steps + (stalls.pop() if stalls else 0)
+
+    assert 490 <= steps_for(0.05, 0.1 / 20, run) <= 500
+    assert 490 <= steps_for(0.05, 0.1 / 20, run) <= 500
+
+
 def test_a_gpu_has_long_blocks_and_the_errors_of_its_iterations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,8 @@ class Service:
         start, count, problem = time.perf_counter(), None, ""
         try:
             count = self._class.count(kind)
+        except (AttributeError, NameError, TypeError):  # a mistake in our own code
+            raise
         except Exception as error:  # noqa: BLE001  # the framework's, whatever it is
             count, problem = 0, reason(error)
         self._devices_seconds += time.perf_counter() - start

@@ -105,7 +105,7 @@ class Campaign:
                         started = time.perf_counter()
                         self.startup_seconds += started - begin
                         launch.measure()
-                        self.spent_seconds += time.perf_counter() - started
+                        self.spent_seconds += time.perf_counter() - started - workers.restart_seconds
                     except KeyboardInterrupt:
                         launch.learn()
                         raise

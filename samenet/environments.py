@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import impls
 from impls.worker import CPU
 from samenet.errors import NoInterpreterError
+from samenet.machine import gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from impls.lanes import Device, Implementation
 
 
+NEWER_CUDA = 13  # for which tox.ini has environments, besides CUDA 12
 ROOT = Path(impls.__file__).parent.parent  # the tree that is measured
 
 
@@ -27,18 +29,31 @@ def tox_folder(root: Path) -> Path:
     return Path(os.environ.get("TOX_WORK_DIR") or root / ".tox").absolute()
 
 
-def environments(implementation: Implementation, device: Device) -> list[str]:
+def environments(implementation: Implementation, device: Device, root: Path) -> list[str]:
     """Return the tox environments that can run ``implementation`` on ``device``, the preferred one first.
 
-    On an NVIDIA GPU those with CUDA's libraries are preferred: ``jax-cuda13`` and ``jax-cuda12`` to ``jax``.
+    On an NVIDIA GPU those with CUDA's libraries, as far as its driver supports them: ``jax-cuda13`` before
+    ``jax-cuda12`` and ``jax``. Where ``tox.ini`` has no environment for CUDA 13, the plain one is for it.
     """
     name = implementation.environment
-    return [f"{name}-cuda13", f"{name}-cuda12", name] if device.kind == "cuda" else [name]
+    newer, older = f"{name}-cuda13", f"{name}-cuda12"
+    if device.kind != "cuda":
+        return [name]
+    if (gpu.cuda_version() or NEWER_CUDA) < NEWER_CUDA:
+        return [older, name]
+    return [newer, older, name] if is_defined(newer, root) else [name, older]
+
+
+def is_defined(environment: str, root: Path) -> bool:
+    """Return whether ``tox.ini`` has an environment; a wheel has no ``tox.ini``."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(root / "tox.ini", encoding="utf-8")
+    return f"testenv:{environment}" in tox
 
 
 def environment_of(implementation: Implementation, device: Device, root: Path) -> str:
     """Return the first of ``environments`` that is there, or else the one that serves the CPU too."""
-    present = [name for name in environments(implementation, device) if os.access(python_of(name, root), os.X_OK)]
+    present = [name for name in environments(implementation, device, root) if os.access(python_of(name, root), os.X_OK)]
     return next(iter(present), implementation.environment)
 
 
@@ -74,10 +89,5 @@ def installation(implementation: Implementation, device: Device, root: Path) -> 
     """Return the command that installs what ``implementation`` needs on ``device``."""
     if not (root / "tox.ini").is_file():  # a wheel has none: what is installed next to it serves
         return "python -m pip install " + " ".join(distribution for _, distribution in implementation.packages)
-    tox = configparser.ConfigParser(interpolation=None)
-    tox.read(root / "tox.ini", encoding="utf-8")
-    older = f"{implementation.environment}-cuda12"
-    defined = [name for name in environments(implementation, device) if f"testenv:{name}" in tox]
-    newest = next((name for name in defined if name != older), implementation.environment)
-    where = f", or with a driver for CUDA 12: tox run -e {older}" if older in defined else ""
-    return f"tox run -e {newest}{where}"
+    defined = [name for name in environments(implementation, device, root) if is_defined(name, root)]
+    return f"tox run -e {next(iter(defined), implementation.environment)}"

@@ -48,10 +48,12 @@ class LiveLaunch:
         """Measure all turns, the entries of each in random order."""
         end = time.perf_counter() + self.plan.launch_seconds(sum(map(self.workers.is_live, self.workers.entries)))
         for turn in count() if self.plan.rounds is None else range(self.plan.rounds * self._turns_a_round):
-            if time.perf_counter() > end or not any(map(self.workers.is_live, self.workers.entries)):
+            if time.perf_counter() - self.workers.restart_seconds > end or not any(
+                map(self.workers.is_live, self.workers.entries)
+            ):
                 break
             for entry in shuffled(self.workers.entries, self.plan.seed, self.workers.number, turn):
-                if not self.workers.is_live(entry):
+                if not self.workers.is_live(entry) or self._has_enough(entry, turn):
                     continue
                 if self.plan.continues and self.plan.blocks[turn].first < self.workers.seen(entry).done_steps:
                     continue
@@ -67,6 +69,12 @@ class LiveLaunch:
             if live and is_open and self.workers.is_live(entry):
                 with self.workers.guarded(entry), self.workers.running(entry) as worker:
                     live.weights = worker.params()
+
+    def _has_enough(self, entry: Entry, turn: int) -> bool:
+        """Return whether an entry on a GPU has had its rounds: others may take many more blocks for theirs."""
+        if self.plan.rounds is None or self.plan.continues or not entry.case.device.is_gpu:
+            return False
+        return turn >= self.plan.rounds * len(self.workers.rounds[entry.label].spans)
 
     @property
     def _turns_a_round(self) -> int:

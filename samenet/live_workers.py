@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from impls.devices import Monitor
 from samenet.errors import WorkerError
 from samenet.events import Entered, Joined, Lost, Withdrawn
 from samenet.live_round import LiveRound, long_spans, spans
-from samenet.machine import gpu
+from samenet.machine.devices import may_be_shared
+from samenet.machine.temporary import make_folder
 from samenet.order import shuffled
 from samenet.plan import Role
 from samenet.records import Launch, State
@@ -43,24 +44,6 @@ MOST_STARTS = 8  # workers that start at the same time
 BOUND_TRIALS = 3  # of each bound, of which the shortest counts
 
 
-def may_be_shared(device: Device) -> bool:
-    """Return whether several processes can use ``device`` at the same time."""
-    is_exclusive = device.about.monitor is Monitor.NVML and gpu.is_exclusive(device.index)
-    return device.about.may_be_shared and not is_exclusive
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for what a worker compiles.
-
-    Raises:
-        WorkerError: it cannot be made.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise WorkerError(f"cannot make {folder}: {error.strerror}; set TMPDIR to a folder with free space") from None
-
-
 @dataclass(kw_only=True)
 class LiveWorkers:
     """The workers of one launch; a context manager that kills them.
@@ -85,6 +68,7 @@ class LiveWorkers:
     _closing: bool = False
     alive: dict[str, Worker] = field(default_factory=dict)
     trained: dict[str, Params] = field(default_factory=dict)  # the weights of a training in epochs
+    restart_seconds: float = 0.0  # for the new workers of turns, on devices that cannot be shared
 
     def __enter__(self) -> Self:
         """Return the workers."""
@@ -114,14 +98,21 @@ class LiveWorkers:
     @contextmanager
     def running(self, entry: Entry) -> Iterator[Worker]:
         """Let the worker of ``entry`` run, while all others are stopped."""
-        worker = self.alive[entry.label]
-        if worker.is_alive or may_be_shared(entry.case.device):
+        worker, is_shared = self.alive[entry.label], may_be_shared(entry.case.device)
+        if worker.is_alive or is_shared:
             worker.resume()
         else:
+            begin = time.perf_counter()
             worker = self._new_worker(entry)
             worker.load_framework()
             worker.build(self.plan.workload, self.plan.dataset.train, self.initial)
-        yield worker
+            self.restart_seconds += time.perf_counter() - begin
+        try:
+            yield worker
+        except BaseException:
+            if not is_shared:
+                worker.kill()
+            raise
         self._leave(entry, worker)
 
     @staticmethod
@@ -180,7 +171,8 @@ class LiveWorkers:
             # A former revision may not know the question.
             asks = entry.case.device.is_gpu and entry.role is not Role.FORMER
             if asks and (reason := worker.missing_device()):
-                self.lose(entry, State.SKIPPED, reason)
+                # A device that was there in an earlier launch was lost.
+                self.lose(entry, State.FAILED if self.seen(entry).launches else State.SKIPPED, reason)
                 worker.kill()
                 return
             launch = Launch(

@@ -15,9 +15,10 @@ from samenet.errors import SettingsError
 from samenet.events import Entered, Lost
 from samenet.journal import Journal
 from samenet.machine.counters import unknown_readings
+from samenet.machine.devices import is_absent
 from samenet.machine.gpu_watch import caveats
 from samenet.machine.lock import only_campaign
-from samenet.preparation import is_absent, prepare
+from samenet.preparation import prepare
 from samenet.progress import NullProgress
 from samenet.protocols import Settings
 from samenet.records import State

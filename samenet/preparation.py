@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impls.devices import LEAST_CAPABILITY, NEEDS_PORT, Monitor
+from impls.devices import NEEDS_PORT, Monitor
 from impls.lanes import Case, Device
 from impls.registry import bounds
 from impls.registry import cases as all_cases
@@ -26,6 +26,7 @@ from samenet.journal import find
 from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
 from samenet.machine.description import describe
+from samenet.machine.devices import is_absent, lacks_precision
 from samenet.machine.temporary import temporary_folder
 from samenet.plan import Entry, Role
 from samenet.protocols import Epochs
@@ -111,23 +112,6 @@ def find_case(case: Case | str) -> Case:
         if found := known.get(f"{name}-{device}"):
             return found
     raise SettingsError(f"there is no case {case}; choose from: {', '.join(each.id for each in all_cases())}")
-
-
-def is_absent(device: Device) -> str:
-    """Say why nothing can run on ``device`` here, or return ""."""
-    return gpu.missing(device.index) if device.about.monitor is Monitor.NVML else ""
-
-
-def lacks_precision(device: Device, precision: str) -> str:
-    """Say why ``device`` cannot compute in ``precision``, or return ""; one whose capability is unknown cannot."""
-    needed = LEAST_CAPABILITY.get(precision)
-    if device.about.monitor is not Monitor.NVML or not needed:
-        return ""
-    found = gpu.capability(device.index)
-    if found and found >= needed:
-        return ""
-    least, what = ".".join(map(str, needed)), ".".join(map(str, found)) if found else "unknown"
-    return f"unsupported: {precision} needs a GPU of compute capability {least} or more; that of {device} is {what}"
 
 
 def enter(chosen: Sequence[Case], plan: Plan, settings: Settings) -> tuple[dict[Case, str], list[Entry]]:

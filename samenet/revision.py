@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,13 @@ class Revision:
         """
         environment = environment_of(case.implementation, case.device, root)
         pins = _pins(self.folder, environment)
-        names = {case.implementation.environment, case.implementation.name}
+        plain = case.implementation.environment
+        names = {plain, case.implementation.name}
+        former, present = (without_extras(_pins(tree, plain)) for tree in (self.folder, root))
+        if environment != plain and not pins and former != present:  # it is older than the environments for GPUs
+            raise NoInterpreterError(
+                f"{self.name} has no environment {environment}, and pins other packages for {plain}"
+            )
         if pins in ("", _pins(root, environment)) or names & given.keys():  # "": the revision has no such environment
             return find_interpreter(case.implementation, given, root, case.device)
         work = tox_folder(root) / "revisions" / hashlib.sha256(pins.encode()).hexdigest()[:12]
@@ -95,6 +102,11 @@ def _pins(root: Path, environment: str) -> str:
     if section not in parser:
         return ""
     return "\n".join(parser[section].get(key, "").strip() for key in ("base_python", "deps"))
+
+
+def without_extras(pins: str) -> str:
+    """Return ``pins`` without what is in brackets, such as CUDA's libraries, which change no version."""
+    return re.sub(r"\[.*?\]", "", pins)
 
 
 def tox_reason(output: str, errors: str, pins: str) -> str:

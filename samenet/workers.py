@@ -19,6 +19,8 @@ import threadpoolctl
 
 from impls.worker import pack, unpack
 from samenet import bootstrap
+from samenet.environments import environments as environments_for
+from samenet.environments import installation, is_defined, python_of
 from samenet.errors import WorkerError
 from samenet.failures import first_line, last_words
 from samenet.machine import files
@@ -97,7 +99,7 @@ class Worker:
         Raises:
             WorkerError: the interpreter does not start.
         """
-        self.case, self.cpus = case, tuple(cpus)
+        self.case, self.cpus, self._python, self._root = case, tuple(cpus), python, root
         self._timeout_seconds, self.pid = timeout_seconds, 0  # until the process has sent its own
         self._log = folder / f"{case.id}-{time.monotonic_ns()}.log"
         settings = environment_of(case, len(cpus), folder) | dict(environment or {})
@@ -186,7 +188,11 @@ class Worker:
         if reply["count"] is None or reply["count"] > 0:
             return ""
         problem = f" ({reply['problem']})" if reply["problem"] else ""
-        remedy = self.case.implementation.remedies.get(kind, f"install a build of it for {kind}, and its driver")
+        implementation, device = self.case.implementation, self.case.device
+        remedy = implementation.remedies.get(kind, f"install a build of it for {kind}, and its driver")
+        preferred = next(iter(environments_for(implementation, device, self._root)))
+        if is_defined(preferred, self._root) and python_of(preferred, self._root) != self._python:
+            remedy = f"run: {installation(implementation, device, self._root)}"
         return f"its framework can use no {kind} device{problem}; {remedy}"
 
     def build(self, workload: Workload, train: Split, initial: Params) -> float:

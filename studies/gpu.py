@@ -13,7 +13,7 @@ from impls.lanes import Device
 from impls.registry import own_implementations
 from samenet import SamenetError, read_run
 from samenet.environments import ROOT, find_interpreter
-from samenet.preparation import is_absent
+from samenet.machine.devices import is_absent
 from studies.laboratory import StudyError
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from samenet.failures import last_words
 from samenet.live_round import LONG_BLOCKS, long_spans
 from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
+from samenet.machine.devices import is_absent
 from samenet.plan import Entry, Role
-from samenet.preparation import companions, enter, find_case, is_absent
+from samenet.preparation import companions, enter, find_case
 from samenet.protocols import Settings
 from samenet.records import State
 from samenet.revision import check_out
@@ -97,12 +98,11 @@ def test_a_framework_that_finds_no_device_skips_its_case(tmp_path: Path) -> None
     reasons = {case: result.reason for case, result in results.items() if result.state is State.SKIPPED}
     assert results["numpy-cpu"].state is not State.SKIPPED
     assert len(reasons) == len(on_gpu) + len(others)
-    not_compiled = (
-        "its framework can use no cuda device (AssertionError: Torch not compiled with CUDA enabled); install"
-    )
-    assert reasons["torch-cuda"].startswith(not_compiled)
-    for case in ("jax-cuda", "pytensor-jax-cuda"):
-        assert "no cuda device (RuntimeError: jax has no plug-in for cuda); install" in reasons[case]
+    assert "no cuda device (AssertionError: Torch not compiled with CUDA enabled); install" in reasons["torch-cuda"]
+    for name in ("jax", "pytensor"):
+        case = "jax-cuda" if name == "jax" else "pytensor-jax-cuda"
+        assert "no cuda device (RuntimeError: jax has no plug-in for cuda); run: tox run -e " in reasons[case]
+        assert reasons[case].endswith(f"-e {name}-cuda13")
     assert "no xpu device (AssertionError: Torch not compiled with XPU enabled); install" in reasons["torch-xpu"]
     assert "no rocm device (RuntimeError: Unable to initialize backend 'rocm'" in reasons["jax-rocm"]
     assert reasons["jax-tpu"].endswith("; install jax[tpu]")
@@ -314,16 +314,35 @@ def test_the_last_words_of_a_log_are_those_of_the_end() -> None:
     assert words == [crash[0], of_xla[0], "what():  std::bad_alloc"]
 
 
-def test_a_device_for_one_process_has_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker is started for each of its turns; a locked file stands for the device, numpy computes."""
+def faulty(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """Return the entry of a trainer of ``faulty_trainers`` on a device of ``kind``, with quick blocks."""
     monkeypatch.setattr(gpu, "WARM_UP_SECONDS", 0.01)
     monkeypatch.setattr(live_workers, "GPU_BLOCK_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "plugin"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    name, trainer = "jealous", "faulty_trainers:Jealous"
-    jealous = Case(replace(implementation("numpy"), name=name, trainer=trainer, devices=("tpu",)), Device("tpu"))
-    (entry,) = entered(jealous)
-    twin = replace(entry, label="jealous-tpu again", role=Role.TWIN, of=entry.label)
+    trainer = f"faulty_trainers:{name.title()}"
+    lane = replace(implementation("numpy"), name=name, trainer=trainer, devices=(kind,))
+    (entry,) = entered(Case(lane, Device(kind)))
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("vanishing", "its framework can use no other device"), ("mistaken", "AttributeError")]
+)
+def test_a_lost_device_or_a_mistake_in_the_lane_is_no_skip(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A skip is for what was never there; it leaves the exit code at 0."""
+    entry = faulty(name, "other", tmp_path, monkeypatch)
+    (result,) = campaign(plan(launches=2, rounds=1), [entry], tmp_path).run().values()
+    assert result.state is State.FAILED
+    assert reason in result.reason
+
+
+def test_a_device_for_one_process_has_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is started for each of its turns; a locked file stands for the device, numpy computes."""
+    entry = faulty("exclusive", "tpu", tmp_path, monkeypatch)
+    twin = replace(entry, label=f"{entry.label} again", role=Role.TWIN, of=entry.label)
     results = campaign(plan(launches=2), [entry, twin], tmp_path).run()
     for result in results.values():
         assert result.state is not State.FAILED, result.reason

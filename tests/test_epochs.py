@@ -42,10 +42,10 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def stop(process: subprocess.Popen[str], storage: Path, number: signal.Signals, seconds: float = 0.0) -> str:
-    """Send a signal so many seconds after the next block was kept; return what was printed."""
+    """Send a signal so many seconds after the journal has the next block; return what was printed."""
 
-    def kept() -> list[str]:
-        return sorted(path.name for path in (storage / "journal").glob("*.npz"))
+    def kept() -> int:
+        return sum(path.read_text().count("wall_seconds") for path in (storage / "journal").glob("*.jsonl"))
 
     before = kept()
     deadline = time.monotonic() + 120

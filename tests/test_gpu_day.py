@@ -11,7 +11,7 @@ import pytest
 from impls.lanes import Device
 from impls.registry import cases
 from samenet.environments import ROOT
-from samenet.preparation import is_absent
+from samenet.machine.devices import is_absent
 from samenet.saved import as_builtins
 from studies.__main__ import main
 from studies.gpu import PLAN, Day, Part, follow

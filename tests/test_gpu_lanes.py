@@ -20,7 +20,8 @@ from impls.interface import Trainer
 from impls.lanes import Case, Device
 from impls.worker import Service, installed, pack, unpack
 from impls.workload import Workload, initial_params
-from samenet.environments import ROOT, find_interpreter, installation
+from samenet.environments import ROOT, environments, find_interpreter, installation
+from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
 from samenet.reference import Exact, train
 from samenet.workers import Worker
@@ -306,31 +307,43 @@ def test_the_captured_lane_without_its_graphs_trains_as_the_plain_one() -> None:
 def test_a_case_on_a_gpu_prefers_the_environment_that_has_cudas_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No variable has to stay set; a case on the CPU keeps its own, and ``--python`` comes before both."""
+    """As far as its driver supports them; a case on the CPU keeps its own, and ``--python`` comes before both."""
     monkeypatch.setenv("TOX_WORK_DIR", str(tmp_path))
-    lane, cpu, gpu = implementation("jax"), Device("cpu"), Device("cuda", 1)
+    lane, cpu, cuda = implementation("jax"), Device("cpu"), Device("cuda", 1)
     for environment, expected in {"jax": "jax", "jax-cuda12": "jax-cuda12", "jax-cuda13": "jax-cuda13"}.items():
         python = tmp_path / environment / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.symlink_to(sys.executable)
-        assert find_interpreter(lane, {}, ROOT, gpu) == tmp_path / expected / "bin" / "python"
+        assert find_interpreter(lane, {}, ROOT, cuda) == tmp_path / expected / "bin" / "python"
         assert find_interpreter(lane, {}, ROOT, cpu) == tmp_path / "jax" / "bin" / "python"
-    assert find_interpreter(lane, {"jax": Path("/mine")}, ROOT, gpu) == Path("/mine")
+    assert find_interpreter(lane, {"jax": Path("/mine")}, ROOT, cuda) == Path("/mine")
+    monkeypatch.setattr(gpu, "cuda_version", lambda: 12)
+    assert find_interpreter(lane, {}, ROOT, cuda) == tmp_path / "jax-cuda12" / "bin" / "python"
+    # torch's plain environment is the one for CUDA 13.
+    assert environments(implementation("torch"), cuda, ROOT)[0] == "torch-cuda12"
+    monkeypatch.setattr(gpu, "cuda_version", lambda: 13)
+    assert environments(implementation("torch"), cuda, ROOT)[0] == "torch"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "command"),
+    ("name", "kind", "version", "environment"),
     [
-        ("jax", "cpu", "tox run -e jax"),
-        ("jax", "cuda", "tox run -e jax-cuda13, or with a driver for CUDA 12: tox run -e jax-cuda12"),
-        ("torch", "cuda", "tox run -e torch, or with a driver for CUDA 12: tox run -e torch-cuda12"),
-        ("cupy", "cuda", "tox run -e cupy, or with a driver for CUDA 12: tox run -e cupy-cuda12"),
-        ("triton", "cuda", "tox run -e triton, or with a driver for CUDA 12: tox run -e triton-cuda12"),
+        ("jax", "cpu", 12, "jax"),
+        ("jax", "cuda", 13, "jax-cuda13"),
+        ("jax", "cuda", 12, "jax-cuda12"),
+        ("torch", "cuda", 13, "torch"),
+        ("torch", "cuda", 12, "torch-cuda12"),
+        ("cupy", "cuda", None, "cupy"),
+        ("cupy", "cuda", 12, "cupy-cuda12"),
+        ("triton", "cuda", 14, "triton"),
     ],
 )
-def test_what_is_missing_for_a_gpu_is_installed_for_its_driver(name: str, kind: str, command: str) -> None:
-    """The reason of a skipped case has both commands."""
-    assert installation(implementation(name), Device(kind), ROOT) == command
+def test_what_is_missing_for_a_gpu_is_installed_for_its_driver(
+    name: str, kind: str, version: int | None, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason of a skipped case has the command."""
+    monkeypatch.setattr(gpu, "cuda_version", lambda: version)
+    assert installation(implementation(name), Device(kind), ROOT) == f"tox run -e {environment}"
 
 
 def test_the_environments_for_a_gpu_have_the_pins_of_those_for_a_cpu() -> None:

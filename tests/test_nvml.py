@@ -69,11 +69,12 @@ def test_the_documentation_has_the_same_situations() -> None:
 def test_a_library_that_cannot_be_loaded_is_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     """The reason keeps NVML's own text."""
     (tmp_path / "libnvidia-ml.so.1").touch()
-    code = "from samenet.machine import gpu; print(gpu.missing(0), gpu.models(), gpu.driver(), gpu.peak(0, 'float32'))"
+    asked = "gpu.missing(0), gpu.models(), gpu.driver(), gpu.cuda_version(), gpu.peak(0, 'float32')"
+    code = f"from samenet.machine import gpu; print({asked})"
     command = [sys.executable, "-c", code]
     printed = subprocess.check_output(command, cwd=ROOT, env=fake_nvml.environment(tmp_path), text=True)
     reason = "no NVIDIA GPU was found: NVML Shared Library Not Found; install NVIDIA's driver"
-    assert printed.strip() == f"{reason} [] None None"
+    assert printed.strip() == f"{reason} [] None None None"
 
 
 def test_a_gpu_works_for_half_a_second_and_until_its_clock_stays(outcomes: Outcomes) -> None:

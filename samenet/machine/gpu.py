@@ -141,6 +141,12 @@ def driver() -> str | None:
     return None if version is None else str(version)
 
 
+def cuda_version() -> int | None:
+    """Return the newest CUDA that the driver supports, such as 13, or None where it is unknown."""
+    version = None if unavailable() else ask(pynvml.nvmlSystemGetCudaDriverVersion)
+    return None if version is None else int(version) // 1000
+
+
 def missing(number: int) -> str:
     """Say why nothing can run on GPU ``number``, or return ""."""
     handles = visible()

@@ -1,4 +1,4 @@
-"""The folder for temporary files, checked before anything is measured."""
+"""The folder for temporary files, checked before anything is measured, and folders in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from samenet.errors import SettingsError
+from samenet.errors import SettingsError, WorkerError
 
 NEEDED_BYTES = 1 << 20  # a launch compiles some megabytes, but it says so itself where they do not fit
 
@@ -31,3 +31,15 @@ def temporary_folder() -> Path:
         raise SettingsError(
             f"TMPDIR is {chosen}, which is not a folder that can be written ({reason}); set it to one that is"
         ) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what a worker compiles.
+
+    Raises:
+        WorkerError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WorkerError(f"cannot make {folder}: {error.strerror}; set TMPDIR to a folder with free space") from None

@@ -123,7 +123,7 @@ class Single(_Sound):
         super().__init__(workload, data, device)
 
 
-class Jealous(_Sound):
+class Exclusive(_Sound):
     """Holds a device that no second process can open: a locked file."""
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
@@ -131,6 +131,27 @@ class Jealous(_Sound):
         self._device = (Path(tempfile.gettempdir()) / "device").open("a")
         fcntl.flock(self._device, fcntl.LOCK_EX | fcntl.LOCK_NB)
         super().__init__(workload, data, device)
+
+
+class Vanishing(_Sound):
+    """Its device is there when the first worker asks, and not for those that follow."""
+
+    @staticmethod
+    def count(kind: str) -> int:
+        """Return how many devices there are."""
+        seen = Path(tempfile.gettempdir()) / f"{kind}-seen"
+        was_seen = seen.exists()
+        seen.touch()
+        return 0 if was_seen else 1
+
+
+class Mistaken(_Sound):
+    """Has a mistake where it looks for devices."""
+
+    @staticmethod
+    def count(kind: str) -> int:
+        """Fail."""
+        return len(kind.devices)  # type: ignore[attr-defined]
 
 
 class Modest(Single):

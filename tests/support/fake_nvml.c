@@ -156,6 +156,9 @@ const char *nvmlErrorString(int code) {
     return text;
 }
 int nvmlSystemGetDriverVersion(char *text, unsigned size) { return read_text("DriverVersion", ANY, ANY, text, size); }
+int nvmlSystemGetCudaDriverVersion(int *version) {
+    return read_unsigned("CudaVersion", ANY, ANY, (unsigned *)version);
+}
 int nvmlSystemGetProcessName(unsigned pid, char *text, unsigned size) {
     return read_text("ProcessName", ANY, pid, text, size);
 }

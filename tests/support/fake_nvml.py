@@ -25,6 +25,7 @@ Answers = Mapping[tuple[Any, ...], Sequence[Any]]
 # An A100 as it is when nothing is wrong: by function, device and argument; "*" is any.
 CLEAN: Answers = {
     ("DriverVersion",): ["580.0"],
+    ("CudaVersion",): [13000],
     ("Count",): [1],
     ("Name",): ["NVIDIA A100-SXM4-40GB (fake)"],
     ("Capability",): [80],

@@ -10,7 +10,7 @@ from impls.registry import cases, implementations
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT, find_interpreter
 from samenet.errors import NoInterpreterError
-from samenet.preparation import is_absent
+from samenet.machine.devices import is_absent
 from samenet.reference import Reference
 from tests.support.data import make_split
 

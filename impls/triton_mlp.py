@@ -21,14 +21,23 @@ ROWS, COLUMNS, DEPTH, INPUTS = 32, 64, 32, 64
 
 
 @triton.jit
+def rounded(x: tl.tensor) -> tl.tensor:
+    """Return ``x`` rounded to TF32, which has 10 of the 23 bits of the mantissa, to nearest, which has no bias.
+
+    The carry of the addition would make -0.0 of a GPU's NaN, 0x7FFFFFFF, and hide that a training has diverged.
+    """
+    nearest = ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return tl.where(x == x, nearest, float("nan"))  # noqa: PLR0124
+
+
+@triton.jit
 def product(a: tl.tensor, b: tl.tensor, total: tl.tensor, precision: tl.constexpr) -> tl.tensor:
-    """Return ``total`` + ``a`` @ ``b``; for TF32 the operands are rounded to nearest, which has no bias.
+    """Return ``total`` + ``a`` @ ``b``; for TF32 the operands are rounded.
 
     The tensor cores cut off the bits that TF32 lacks: every product would be too small, and the errors would add up.
     """
-    if precision == "tf32":  # 10 of the 23 bits of the mantissa
-        a = ((a.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
-        b = ((b.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    if precision == "tf32":
+        a, b = rounded(a), rounded(b)
     return tl.dot(a, b, total, input_precision=precision)
 
 

@@ -21,6 +21,7 @@ from impls.lanes import Case, Device
 from impls.worker import Service, installed, pack, unpack
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT, environments, find_interpreter, installation
+from samenet.errors import WorkerError
 from samenet.machine import gpu
 from samenet.machine.cpus import choose_cpus
 from samenet.reference import Exact, train
@@ -263,7 +264,7 @@ class TF32(Exact):
 
 
 def test_the_kernels_round_tf32_to_nearest(tmp_path: Path) -> None:
-    """The weights after some steps are those of rounded operands, and not those of operands that are cut off."""
+    """The weights after some steps are those of rounded operands, not of operands that are cut off; NaN stays NaN."""
     workload, steps = Workload(hidden=33, batch_size=20, learning_rate=0.1, precision="tf32"), 5
     split, initial = make_split(60), initial_params(workload)
     case = Case(implementation("triton"), Device("cpu"))
@@ -273,6 +274,10 @@ def test_the_kernels_round_tf32_to_nearest(tmp_path: Path) -> None:
         worker.build(workload, split, initial)
         worker.run(steps)
         params = worker.params()
+        diverged = initial_params(workload)
+        diverged[0].view(np.int32)[0, 0] = 0x7FFFFFFF  # the NaN that a GPU's arithmetic gives
+        with pytest.raises(WorkerError, match="the loss of step 0 is nan"):
+            worker.run(1, 0, diverged)
     distances = {}
     for name, arithmetic in {"nearest": TF32(0x1000), "cut": TF32(0), "float32": Exact()}.items():
         _, expected = train(workload, split, initial, steps, arithmetic)

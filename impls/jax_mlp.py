@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, final
 
 import jax
@@ -46,6 +50,11 @@ ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {
 PRECISIONS = {"float32": "highest", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}
 
 
+# What jax says of a platform without a plug-in, what is said instead, and its advice, which would change the device.
+UNKNOWN, NO_PLUG_IN = "is not in the list of known backends", "jax has no plug-in for {}"
+ADVICE = re.compile(r" \([^()]*JAX_PLATFORMS=[^()]*\)")
+
+
 def log_probabilities(workload: Workload) -> Callable[[Params, jax.Array], jax.Array]:
     """Return the log probabilities (batch, classes) as a function of the weights and of a minibatch (batch, inputs)."""
     activate = ACTIVATIONS[workload.activation]
@@ -69,6 +78,14 @@ def find_device(device: Device) -> jax.Device:
     return jax.devices(device.about.jax)[device.index]
 
 
+def plug_ins() -> list[str]:
+    """Return the names of jax's plug-ins, such as xla_cuda13, where jax itself looks for them."""
+    package = find_spec("jax_plugins")
+    folders = package.submodule_search_locations if package else None
+    modules = [module.name for module in iter_modules(folders or [])]
+    return modules + [entry.value for entry in entry_points(group="jax_plugins")]
+
+
 def count_devices(kind: str) -> int:
     """Return how many devices of ``kind`` jax can use.
 
@@ -78,8 +95,12 @@ def count_devices(kind: str) -> int:
     platform = kind_of(kind).jax
     try:
         return len(jax.devices(platform))
-    except AssertionError as error:  # has no text
-        raise RuntimeError(f"jax has no plug-in for {platform}") from error
+    except AssertionError as error:  # has no text: jax has asked no plug-in, as the machine has no device of NVIDIA's
+        has_plug_in, reason = any(platform in name for name in plug_ins()), f"jax sees no {platform} device"
+        raise RuntimeError(reason if has_plug_in else NO_PLUG_IN.format(platform)) from error
+    except RuntimeError as error:
+        reason = ADVICE.sub("", str(error))
+        raise RuntimeError(NO_PLUG_IN.format(platform) if UNKNOWN in reason else reason) from error
 
 
 stack = jax.jit(jnp.stack)

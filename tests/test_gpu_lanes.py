@@ -145,6 +145,45 @@ def test_losses_are_copied_to_the_host_many_at_a_time(lane: str) -> None:
     assert 1 <= copies <= 3
 
 
+# What jax's lanes say of CUDA: with a device node of NVIDIA's or without one, whatever this machine has.
+NO_DEVICE = """
+from jax._src import hardware_utils
+from impls.jax_mlp import count_devices
+hardware_utils.has_visible_nvidia_gpu = lambda: sys.argv[1] == "node"
+try:
+    count_devices("cuda")
+except RuntimeError as error:
+    print(json.dumps(str(error)))
+"""
+REGISTER = """
+from jax._src import xla_bridge
+def fail():
+    raise RuntimeError("the driver is too old")
+def initialize():
+    xla_bridge.register_backend_factory("cuda", fail, fail_quietly=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("node", "plug_in", "said"),
+    [
+        ("node", None, "jax has no plug-in for cuda"),
+        ("none", None, "jax has no plug-in for cuda"),
+        ("node", REGISTER, "Unable to initialize backend 'cuda': the driver is too old"),
+        ("none", REGISTER, "jax sees no cuda device"),
+    ],
+)
+def test_jax_says_whether_its_plug_in_or_a_device_is_missing(
+    node: str, plug_in: str | None, said: str, tmp_path: Path
+) -> None:
+    """Each has another remedy; jax's own advice would let a case of the GPU run on the CPU."""
+    if plug_in:
+        package = tmp_path / "jax_plugins" / "xla_cuda13"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(plug_in)
+    assert answer("jax", NO_DEVICE, node, JAX_PLATFORMS="cuda", PYTHONPATH=str(tmp_path)) == said
+
+
 # The most shared memory (bytes) that a block may have by compute capability, and whether it multiplies TF32 in matrix
 # units (CUDA Programming Guide, "Compute Capabilities").
 GPUS = {75: (65536, False), 80: (166912, True), 86: (101376, True), 89: (101376, True)}

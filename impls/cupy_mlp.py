@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 import cupy as cp
+import numpy as np
 
 from impls.interface import Batches, Params, Trainer
 from impls.numpy_mlp import hidden_layer, update
@@ -21,10 +22,17 @@ class CupyTrainer(Trainer):
 
     @staticmethod
     def count(kind: str) -> int:
-        """Return how many devices of ``kind`` cupy can use; it is built either for CUDA or for HIP."""
+        """Return how many devices of ``kind`` cupy can use; it is built either for CUDA or for HIP.
+
+        It counts devices without the compiler and the libraries that it needs; a product raises what is missing.
+        """
         if kind != ("rocm" if cp.cuda.runtime.is_hip else "cuda"):
             return 0
-        return int(cp.cuda.runtime.getDeviceCount())
+        count = int(cp.cuda.runtime.getDeviceCount())
+        if count:
+            ones = cp.ones((2, 2), np.float32)
+            cp.asnumpy(ones @ ones)
+        return count
 
     @staticmethod
     def place(data: Batches, device: Device) -> Batches:

@@ -74,7 +74,8 @@ class TorchBase(Trainer):
     def count(kind: str) -> int:
         """Return how many devices of ``kind`` torch can use; CUDA and HIP, which torch calls cuda too, are two builds.
 
-        ``init`` raises what is wrong, as with a driver that is too old, where ``device_count`` would be 0 or worse.
+        ``init`` raises what is wrong, as with a driver that is too old, where ``device_count`` would be 0 or worse. A
+        GPU for which this build has no code is counted all the same: what is wrong with it only a product raises.
         """
         if kind in BUILDS and torch.version.hip and BUILDS[kind] != "HIP":
             raise RuntimeError("this torch is built for HIP")
@@ -82,7 +83,11 @@ class TorchBase(Trainer):
             raise RuntimeError("this torch is built for CUDA")
         backend = getattr(torch, kind_of(kind).torch)
         backend.init()
-        return int(backend.device_count())
+        count = int(backend.device_count())
+        if count:
+            ones = torch.ones(2, 2, device=kind_of(kind).torch)
+            (ones @ ones).cpu()
+        return count
 
     @staticmethod
     def place(data: Batches, device: Device) -> Batches:

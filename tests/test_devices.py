@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -122,6 +125,36 @@ def test_a_kind_that_torch_is_not_built_for_has_no_devices(tmp_path: Path) -> No
     ) as worker:
         worker.load_framework()
         assert "no cuda device (RuntimeError: this torch is built for HIP); install" in worker.missing_device()
+
+
+def test_a_device_that_torch_counts_and_cannot_use_is_missing(tmp_path: Path) -> None:
+    """As a GPU is for which the build has no code: torch warns, and the first product fails."""
+    code = "import torch\ntorch.cuda.init = lambda: None\ntorch.cuda.device_count = lambda: 1\n"
+    code += "def ones(*shape, **options):\n raise RuntimeError('no kernel image')\ntorch.ones = ones\n"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    case = Case(TORCH, Device("cuda"))
+    with Worker(
+        *(case, interpreter_for(case), ROOT),
+        cpus=choose_cpus(1),
+        folder=tmp_path,
+        environment={"PYTHONPATH": str(tmp_path)},
+    ) as worker:
+        worker.load_framework()
+        assert "no cuda device (RuntimeError: no kernel image); install" in worker.missing_device()
+
+
+def test_a_device_that_cupy_counts_and_cannot_use_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without NVRTC; this machine has no cupy, so that a mock says it."""
+    cupy = MagicMock()
+    cupy.cuda.runtime.is_hip, cupy.cuda.runtime.getDeviceCount.return_value = False, 1
+    cupy.ones.side_effect = RuntimeError("no NVRTC")
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.delitem(sys.modules, "impls.cupy_mlp", raising=False)
+    trainer = importlib.import_module("impls.cupy_mlp").CupyTrainer
+    monkeypatch.delitem(sys.modules, "impls.cupy_mlp")
+    assert trainer.count("rocm") == 0
+    with pytest.raises(RuntimeError, match="no NVRTC"):
+        trainer.count("cuda")
 
 
 def test_other_vendors_are_selected_by_their_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from studies.laboratory import StudyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import IO
 
     from studies.options import Options
 
@@ -87,6 +89,37 @@ PLAN = (
 )
 
 
+def start(command: Sequence[str], printed: IO[str]) -> subprocess.Popen[str]:
+    """Start ``command`` in a process group of its own, so that it is interrupted once, here, and not by Ctrl-C too.
+
+    A child inherits that SIGINT is ignored, as in the background of a script, but no handler.
+    """
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(  # noqa: S603
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """End ``process`` as Ctrl-C does, with which a campaign saves what it has, or at last by force."""
+    process.send_signal(signal.SIGINT)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_SAVE)
+    finally:
+        process.kill()  # does nothing where it has ended
+        process.wait()
+
+
 @dataclass(frozen=True)
 class Day:
     """Runs the parts; ``storage`` takes the saved runs as ``reports/published`` has them."""
@@ -136,21 +169,14 @@ class Day:
         log = self.storage / LOGS / f"{part.name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as printed:
-            process = subprocess.Popen(  # noqa: S603
-                self.command(part), cwd=ROOT, stdout=printed, stderr=subprocess.STDOUT, text=True
-            )
+            process = start(self.command(part), printed)
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)  # a campaign then saves what it has
-                try:
-                    process.wait(SECONDS_TO_SAVE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                interrupt(process)
                 return f"ended after {seconds:.0f} s; see {log}"
             except BaseException:
-                process.kill()
+                interrupt(process)
                 raise
         return "done" if code == 0 else f"ended with exit code {code}; see {log}"
 

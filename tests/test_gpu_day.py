@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -21,6 +23,17 @@ from tests.support.workers import implementation, interpreter_for
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A part that takes long, and saves what it has when it is interrupted.
+SLOW = """
+import time
+try:
+    print("begun", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.3)
+    print("saved")
+"""
 
 
 @pytest.fixture
@@ -97,12 +110,38 @@ def test_no_part_begins_after_the_day_has_ended(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_a_part_prints_is_kept_however_it_ends(day: Day, tmp_path: Path) -> None:
-    """One that takes too long is interrupted, as with Ctrl-C, so that it can save what it has."""
+    """One that takes too long is interrupted, as with Ctrl-C, so that it can save what it has, also in a background."""
     interpreter_for(next(case for case in cases() if case.implementation == implementation("torch")))
     assert day.run(Part("right", 20, ("-c", "print('a figure')")), 20) == "done"
     assert (tmp_path / "gpu" / "right.txt").read_text() == "a figure\n"
     wrong = tmp_path / "gpu" / "wrong.txt"
     assert day.run(Part("wrong", 20, ("-c", "raise SystemExit(3)")), 20) == f"ended with exit code 3; see {wrong}"
-    slow = "import time\ntry:\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('saved')"
-    assert day.run(Part("slow", 1, ("-c", slow)), 1.0).startswith("ended after 1 s; see ")
-    assert (tmp_path / "gpu" / "slow.txt").read_text() == "saved\n"
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert day.run(Part("slow", 1, ("-c", SLOW)), 1.0).startswith("ended after 1 s; see ")
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert (tmp_path / "gpu" / "slow.txt").read_text() == "begun\nsaved\n"
+
+
+def test_ctrl_c_ends_the_day_after_its_part_has_saved(
+    day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part is in a group of its own: it gets one signal, while another one could interrupt its saving."""
+    interpreter_for(next(case for case in cases() if case.implementation == implementation("torch")))
+    printed, wait = tmp_path / "gpu" / "slow.txt", subprocess.Popen.wait
+    groups: list[int] = []
+
+    def press(process: subprocess.Popen[str], timeout: float | None = None) -> int:
+        if groups:
+            return wait(process, timeout)
+        groups.append(os.getpgid(process.pid))
+        while not printed.read_text():
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", press)
+    with pytest.raises(KeyboardInterrupt):
+        day.run(Part("slow", 20, ("-c", SLOW)), 20)
+    assert printed.read_text() == "begun\nsaved\n"
+    assert groups != [os.getpgid(0)]

@@ -120,11 +120,20 @@ def interrupt(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
+def saved(storage: Path, part: str = "*") -> frozenset[Path]:
+    """Return the runs in ``storage`` that parts of this name have saved, on any day."""
+    return frozenset(storage.glob(f"*/*_gpu-{part}.json"))
+
+
 @dataclass(frozen=True)
 class Day:
-    """Runs the parts; ``storage`` takes the saved runs as ``reports/published`` has them."""
+    """Runs the parts; ``storage`` takes the saved runs as ``reports/published`` has them.
+
+    Those of an ``earlier`` day, maybe of another GPU, do not decide which case is the fastest one.
+    """
 
     options: Options
+    earlier: frozenset[Path] = frozenset()
 
     @property
     def storage(self) -> Path:
@@ -148,20 +157,20 @@ class Day:
         return [sys.executable, "-m", "pytest", *arguments, *saving, *data, *threads]
 
     def best(self) -> str:
-        """Return the id of the fastest case on the GPU in the default campaign, or in the one that checked parity.
+        """Return the id of the fastest case on the GPU in today's default campaign, or in the one for parity.
 
         Raises:
             StudyError: no case has a number.
         """
         for name in ("default", "parity"):
-            for path in sorted(self.storage.glob(f"*/*_gpu-{name}.json"), reverse=True):
-                timed = {
-                    case.case: case.seconds.value
-                    for case in read_run(path).results.cases
-                    if case.seconds and case.device == str(GPU)
-                }
-                if timed:
-                    return min(timed, key=lambda case: timed[case])
+            timed = {
+                case.case: case.seconds.value
+                for path in saved(self.storage, name) - self.earlier
+                for case in read_run(path).results.cases
+                if case.seconds and case.device == str(GPU)
+            }
+            if timed:
+                return min(timed, key=lambda case: timed[case])
         raise StudyError("no case on the GPU has a number")
 
     def run(self, part: Part, seconds: float) -> str:
@@ -203,5 +212,6 @@ def gpu(options: Options) -> None:
     """
     if reason := is_absent(GPU):
         raise NoGpuError(f"there is nothing to measure: {reason}")
-    day = Day(replace(options, storage=options.storage.absolute()))
+    storage = options.storage.absolute()
+    day = Day(replace(options, storage=storage), saved(storage))
     follow(PLAN, day.run, 60 * options.minutes)

@@ -16,7 +16,8 @@ from samenet.environments import ROOT
 from samenet.machine.devices import is_absent
 from samenet.saved import as_builtins
 from studies.__main__ import main
-from studies.gpu import PLAN, Day, Part, follow
+from studies.gpu import PLAN, Day, Part, follow, saved
+from studies.laboratory import StudyError
 from studies.options import Options
 from tests.support.saved_runs import case_result, run, save
 from tests.support.workers import implementation, interpreter_for
@@ -78,6 +79,18 @@ def test_each_command_selects_the_cases_that_it_is_for(day: Day, tmp_path: Path)
         if not part.in_torch:
             assert f"--benchmark-save=gpu-{part.name}" in command
             assert f"--benchmark-storage={tmp_path}" in command
+
+
+def test_the_fastest_case_is_one_of_this_day(tmp_path: Path) -> None:
+    """A published run of another GPU, in a folder whose name is later in the alphabet, says nothing about this one."""
+    content = run(as_builtins(case_result("triton", 0.1, device="cuda")))
+    save(tmp_path, "0001_gpu-default", content).parent.rename(tmp_path / "Z")
+    options = Options(launches=1, rounds=1, iterations=1, storage=tmp_path)
+    day = Day(options, saved(tmp_path))
+    with pytest.raises(StudyError, match="no case on the GPU has a number"):
+        day.best()
+    save(tmp_path, "0002_gpu-parity", run(as_builtins(case_result("jax", 2.0, device="cuda"))))
+    assert day.best() == "jax-cuda"
 
 
 def test_a_part_that_needs_a_number_is_left_out_where_there_is_none(day: Day) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from impls.lanes import Device
-from impls.registry import own_implementations
 from samenet import SamenetError, read_run
-from samenet.environments import ROOT, find_interpreter
+from samenet.environments import ROOT
 from samenet.machine.devices import is_absent
+from studies.clocks import CLOCKS, environment, interpreter
 from studies.laboratory import StudyError
 
 if TYPE_CHECKING:
@@ -31,32 +31,6 @@ BEST = "{best}"  # in a command: the id of the fastest case on the GPU that was 
 CAMPAIGN, TRAINING, SCALING = "bench/", "bench/test_epochs.py", "bench/test_scaling.py"
 LOGS = "gpu"  # the folder below that of the saved runs which takes what each part prints
 SECONDS_TO_SAVE = 30.0  # after Ctrl-C, with which a campaign that takes too long is ended
-
-# The host's clock around ``run`` and the device's own, over some seconds. The host's is read before it synchronises:
-# were ``run`` to return early, the ratio would be below 1.
-CLOCKS = """
-import time
-import numpy as np, torch
-from impls.interface import Batches
-from impls.lanes import Device
-from impls.torch_mlp import TorchTrainer
-from impls.workload import Workload, initial_params
-workload, device, rng = Workload(), Device("cuda"), np.random.default_rng(0)
-images, labels = rng.random((6000, 784), dtype=np.float32), rng.integers(0, 10, 6000).astype(np.int32)
-trainer = TorchTrainer(workload, TorchTrainer.place(Batches(images, labels, 600), device), device)
-trainer.load(initial_params(workload))
-trainer.run(1000)
-for repeat in range(5):
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start = time.perf_counter()
-    begin.record()
-    trainer.run(5000)
-    host_seconds = time.perf_counter() - start
-    end.record()
-    torch.cuda.synchronize()
-    print(f"host {host_seconds:.4f} s, device {begin.elapsed_time(end) / 1000:.4f} s,"
-          f" ratio {host_seconds / (begin.elapsed_time(end) / 1000):.4f}")
-"""
 
 
 class NoGpuError(StudyError):
@@ -81,7 +55,7 @@ PLAN = (
     # One short round of every lane: each is checked against the reference first, and what fails is known at once.
     Part("parity", 240, (CAMPAIGN, *ON_GPU, "--launches", "1", "--rounds", "1", "--iterations", "100")),
     Part("default", 360, (CAMPAIGN, *WITH_CPU, "--budget", "150")),
-    Part("clocks", 60, ("-c", CLOCKS)),
+    Part("clocks", 60, ("-c", CLOCKS, str(GPU), "5000")),
     Part("tf32", 150, (CAMPAIGN, *ON_GPU, "--workload", "precision=tf32", "--budget", "45")),
     Part("bfloat16", 150, (CAMPAIGN, *ON_GPU, "--workload", "precision=bfloat16", "--budget", "45")),
     Part("epochs", 180, (TRAINING, "-k", f"[{BEST}]")),
@@ -89,7 +63,7 @@ PLAN = (
 )
 
 
-def start(command: Sequence[str], printed: IO[str]) -> subprocess.Popen[str]:
+def start(command: Sequence[str], printed: IO[str], variables: dict[str, str] | None) -> subprocess.Popen[str]:
     """Start ``command`` in a process group of its own, so that it is interrupted once, here, and not by Ctrl-C too.
 
     A child inherits that SIGINT is ignored, as in the background of a script, but no handler.
@@ -99,6 +73,7 @@ def start(command: Sequence[str], printed: IO[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603
             command,
             cwd=ROOT,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
@@ -147,8 +122,7 @@ class Day:
             StudyError: it needs the best case, and none has a number.
         """
         if part.in_torch:
-            lane = next(each for each in own_implementations() if each.name == "torch")
-            return [str(find_interpreter(lane, {}, ROOT, GPU)), *part.arguments]
+            return [interpreter(GPU), *part.arguments]
         best = self.best() if any(BEST in argument for argument in part.arguments) else ""
         arguments = [argument.replace(BEST, best) for argument in part.arguments]
         saving = [f"--benchmark-storage={self.storage}", f"--benchmark-save=gpu-{part.name}"]
@@ -178,7 +152,8 @@ class Day:
         log = self.storage / LOGS / f"{part.name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as printed:
-            process = start(self.command(part), printed)
+            variables = environment(GPU, log.parent) if part.in_torch else None
+            process = start(self.command(part), printed, variables)
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:

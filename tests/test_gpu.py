@@ -18,6 +18,7 @@ from samenet.machine.cpus import choose_cpus
 from samenet.records import Disturbance, GpuLoad, State
 from samenet.reference import Reference
 from samenet.workers import Worker
+from studies import clocks
 from tests.support.data import make_split
 from tests.support.workers import assert_agreement, implementation
 
@@ -31,29 +32,17 @@ QUIET = GpuLoad(megahertz=1980.0, celsius=40.0, watts=300.0, joules=10.0)
 without_gpu = pytest.mark.skipif(bool(gpu.models()), reason="there is a GPU")
 with_gpu = pytest.mark.skipif(not gpu.models(), reason="no NVIDIA GPU was found")
 
-# The device's own clock and the host's, over one run of torch that takes about a second.
+# What the script about the clocks asks of CUDA, by the host's clock, which runs ``FACTOR`` times as fast on the device.
 EVENTS = """
-import sys, time
-import numpy as np, torch
-from impls.interface import Batches
-from impls.lanes import Device
-from impls.torch_mlp import TorchTrainer
-from impls.workload import Workload, initial_params
-workload, rng = Workload(), np.random.default_rng(0)
-images = rng.random((6000, 784), dtype=np.float32)
-labels = rng.integers(0, 10, 6000).astype(np.int32)
-device = Device("cuda")
-trainer = TorchTrainer(workload, TorchTrainer.place(Batches(images, labels, 600), device), device)
-trainer.load(initial_params(workload))
-trainer.run(100)
-begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-start = time.perf_counter()
-begin.record()
-trainer.run(5000)
-seconds = time.perf_counter() - start  # before anything waits for the device: an early return shows here
-end.record()
-torch.cuda.synchronize()
-print(seconds / (begin.elapsed_time(end) / 1000))
+import time, torch
+class Event:
+    def __init__(self, enable_timing):
+        pass
+    def record(self):
+        self.seconds = time.perf_counter()
+    def elapsed_time(self, end):
+        return 1000 * FACTOR * (end.seconds - self.seconds)
+torch.cuda.Event, torch.cuda.synchronize = Event, lambda: None
 """
 
 
@@ -192,12 +181,24 @@ def test_without_nvidia_ml_py_there_is_no_gpu_and_the_reason_says_so() -> None:
 
 
 @with_gpu
-def test_the_host_and_the_device_agree_on_the_time() -> None:
+def test_the_host_and_the_device_agree_on_the_time(tmp_path: Path) -> None:
     """Wall time around ``run`` and CUDA's events around it differ by less than 1 %, so ``run`` waits for the device."""
-    torch = implementation("torch")
-    python = find_interpreter(torch, {}, ROOT, Device("cuda"))
-    ratio = float(subprocess.check_output([python, "-c", EVENTS], cwd=ROOT, text=True))
-    assert 0.99 < ratio < 1.01
+    device = Device("cuda")
+    command = [clocks.interpreter(device), "-c", clocks.CLOCKS, str(device), "5000"]
+    subprocess.run(command, cwd=ROOT, env=clocks.environment(device, tmp_path), check=True)
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1, 0), (0.98, 1), (1.02, 1)])
+def test_clocks_that_disagree_end_with_an_exit_code(factor: float, code: int, tmp_path: Path) -> None:
+    """The same script on the CPU, whose events are the host's clock times a factor."""
+    device = Device("cpu")
+    script = f"FACTOR = {factor}\n{EVENTS}{clocks.CLOCKS}"
+    command = [clocks.interpreter(device), "-c", script, str(device), "5"]
+    variables = clocks.environment(device, tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.count("ratio") == 5
+    assert ("differ by more than 1 %" in done.stderr) is bool(code)
 
 
 TRITON = implementation("triton")

@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from samenet.environments import ROOT
 from samenet.machine import files
-from samenet.machine.cpus import choose_cpus
-from samenet.workers import Worker
 from tests.support.command_line import Bench
 from tests.support.data import write_dataset
-from tests.support.workers import CASES, interpreter_for
+from tests.support.workers import CASES, live_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from impls.lanes import Case
-
+    from samenet.workers import Worker
 
 PROCESS = "PYTEST_XDIST_WORKER"
 
@@ -69,11 +65,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", params=CASES, ids=lambda case: case.id)
 def worker(request: pytest.FixtureRequest, caches: Path) -> Iterator[Worker]:
     """Start one worker for each case of the registry, with its framework imported."""
-    case: Case = request.param
-    with Worker(case, interpreter_for(case), ROOT, cpus=choose_cpus(None), folder=caches) as live:
-        live.load_framework()
-        if case.device.is_gpu and (reason := live.missing_device()):
-            pytest.skip(reason)
+    with live_worker(request.param, caches) as live:
         yield live
 
 

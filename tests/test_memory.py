@@ -10,10 +10,8 @@ import pytest
 
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT
-from samenet.machine.cpus import choose_cpus
-from samenet.workers import Worker
 from tests.support.data import make_split
-from tests.support.workers import CASES, interpreter_for
+from tests.support.workers import CASES, interpreter_for, live_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,20 +46,18 @@ def images() -> Split:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, images: Split, caches: Path) -> None:
     """Its peak stays below 1.5 times what the bare import takes and the float32 images."""
-    python = interpreter_for(case)
+    workload = Workload()
+    for steps in (1, 200):  # the first worker compiles, which takes memory of its own
+        with live_worker(case, caches) as worker:
+            worker.build(workload, images, initial_params(workload))
+            worker.run(steps)
+            peak = worker.peak_bytes()
     imports = [name for name, _ in case.implementation.packages]
     imports += filter(None, [LATER.get(case.implementation.name)])
     opened = OPEN if case.device.is_gpu else ""
     script = f"import {', '.join(imports)}\n{opened}\nprint({PEAK_KIB})"
-    command = [str(python), "-c", script, case.implementation.trainer, str(case.device)]
+    command = [str(interpreter_for(case)), "-c", script, case.implementation.trainer, str(case.device)]
     # Theano looks for a BLAS while it is imported, and fails without distutils, unless it is told that there is none.
     bare = subprocess.check_output(command, text=True, cwd=ROOT, env=os.environ | {"THEANO_FLAGS": "blas__ldflags="})
-    workload = Workload()
-    for steps in (1, 200):  # the first worker compiles, which takes memory of its own
-        with Worker(case, python, ROOT, cpus=choose_cpus(None), folder=caches) as worker:
-            worker.load_framework()
-            worker.build(workload, images, initial_params(workload))
-            worker.run(steps)
-            peak = worker.peak_bytes()
     assert peak
     assert peak <= LIMIT * (1024 * int(bare) + 4 * images.images.size)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from impls.workload import Workload, initial_params
-from samenet.environments import ROOT
 from samenet.rounds import watched_run
 from samenet.threads import Activity, ThreadWatch, shortage
-from samenet.workers import Worker
 from tests.support.command_line import TRIES, Bench, records
 from tests.support.data import make_split
 from tests.support.kernel import write
-from tests.support.workers import CASES, interpreter_for
+from tests.support.workers import CASES, live_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from impls.lanes import Case
 
 BOOK = Workload()
+ON_CPU = [case for case in CASES if not case.device.is_gpu]  # of a worker on a GPU no threads are watched
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 BOOK_SIZE = ("--workload", "hidden=500,batch_size=600", "--threads", "2")
 two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="one CPU has no other that a thread could lack")
@@ -31,10 +30,8 @@ two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="one CPU has no other that a
 
 def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: Any) -> str:
     """Return what a worker of ``case`` lacks of two CPUs; it starts with these variables besides its own."""
-    python, initial = interpreter_for(case), initial_params(workload)
-    with Worker(case, python, ROOT, cpus=CPUS, folder=folder, environment=environment) as worker:
-        worker.load_framework()
-        worker.build(workload, make_split(1200), initial)
+    with live_worker(case, folder, CPUS, environment) as worker:
+        worker.build(workload, make_split(1200), initial_params(workload))
         worker.run(20)  # idle threads of OpenBLAS look for work for up to 60 ms
         _, seen = watched_run(worker, 20)
         assert seen
@@ -43,7 +40,7 @@ def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: An
 
 @two_cpus
 @pytest.mark.alone
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", ON_CPU, ids=lambda case: case.id)
 def test_every_lane_uses_the_threads_that_it_is_given(case: Case, tmp_path: Path) -> None:
     """In a network of the book's size each of them shares its work, as it claims to."""
     assert watch(case, tmp_path) == ""

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from samenet.environments import ROOT, find_interpreter
 from samenet.errors import WorkerError
 from samenet.workers import Worker, packages
 from tests.support.data import make_split
-from tests.support.workers import CASES, interpreter_for
+from tests.support.workers import CASES, interpreter_for, live_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,3 +173,13 @@ def test_a_worker_can_import_nothing_of_the_harness(ready: Worker) -> None:
     place = packages(ROOT, ready._log.parent)
     assert [path.name for path in place.iterdir()] == ["impls"]
     assert (place / "impls" / "worker.py").samefile(ROOT / "impls" / "worker.py")
+
+
+def test_a_device_that_a_framework_does_not_find_skips_a_test_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine with a GPU, too, whose driver may be too old for one framework."""
+    monkeypatch.setattr(Worker, "missing_device", lambda _: "the driver is too old")
+    case = Case(replace(NUMPY.implementation, devices=("tpu",)), Device("tpu"))
+    with pytest.raises(pytest.skip.Exception, match="the driver is too old"), live_worker(case, tmp_path):
+        pass

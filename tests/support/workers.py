@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,15 +11,17 @@ from impls.registry import cases, implementations
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT, find_interpreter
 from samenet.errors import NoInterpreterError
+from samenet.machine.cpus import choose_cpus
 from samenet.machine.devices import is_absent
 from samenet.reference import Reference
+from samenet.workers import Worker
 from tests.support.data import make_split
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from impls.lanes import Case, Implementation
-    from samenet.workers import Worker
 
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
 
@@ -34,6 +37,22 @@ def interpreter_for(case: Case) -> Path:
         return find_interpreter(case.implementation, {}, ROOT, case.device)
     except NoInterpreterError as error:
         pytest.skip(str(error))
+
+
+@contextmanager
+def live_worker(
+    case: Case, folder: Path, cpus: Sequence[int] | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Worker]:
+    """Start a worker of ``case`` with its framework imported, or skip the test with the reason why there is none.
+
+    That NVML knows a GPU does not mean that a framework finds it.
+    """
+    python, chosen = interpreter_for(case), choose_cpus(None) if cpus is None else cpus
+    with Worker(case, python, ROOT, cpus=chosen, folder=folder, environment=environment) as worker:
+        worker.load_framework()
+        if case.device.is_gpu and (reason := worker.missing_device()):
+            pytest.skip(reason)
+        yield worker
 
 
 def assert_agreement(worker: Worker, workload: Workload, rows: int) -> None:

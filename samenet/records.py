@@ -129,10 +129,10 @@ class GpuLoad:
         joules: J, the energy of the whole board during the round; None below one second.
         power_capped: the share of the round in which its power limit lowered its clock; recorded, and not judged.
         slowdown: what else lowered its clock, and in which share of the round where that is known; empty if nothing.
-        others: processes on it that are not the campaign's, and that came during it or may be busy.
+        others: processes on it that are not the campaign's, and that may be busy.
         other_names: their names, where they are known.
         others_percent: % of the time in which other processes used it while the campaign's were stopped.
-        idle_names: the names of other processes that were there before the campaign and are idle.
+        idle_names: the names of other processes that are idle.
     """
 
     megahertz: float | None = None

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -250,3 +251,33 @@ def test_an_exclusive_gpu_has_a_new_worker_in_each_turn(campaign: Campaign) -> N
     assert campaign.workers.count(4) == 1
     assert campaign.workers.count(5) > len(campaign.loads("cuda:5")) > 1
     assert campaign.cases["cuda:5"]["state"] != "failed", campaign.cases["cuda:5"]["reason"]
+
+
+def test_a_process_that_comes_is_looked_at_before_the_next_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then it counts, whatever the last look has found; a second look within 20 s needs a reason."""
+    listed, slept = {1}, list[float]()
+    monkeypatch.setattr(gpu_watch, "processes", lambda _: set(listed))
+    monkeypatch.setattr(gpu_watch, "name_of", str)
+    monkeypatch.setattr(gpu, "ask_of", lambda *_: SimpleNamespace(gpu=1))
+    neighbours = gpu_watch.Neighbours(0, slept.append)
+    listed |= {20}
+    for _ in range(2):
+        neighbours.look({20})
+        assert neighbours.others({20}) == gpu_watch.Others(0, (), ("1",), 1.0)
+    listed |= {3}
+    assert neighbours.others({20}) == gpu_watch.Others(1, ("3",), ("1",), None)
+    neighbours.look({20})
+    assert neighbours.others({20}) == gpu_watch.Others(0, (), ("1", "3"), 1.0)
+    assert slept == [gpu_watch.SETTLE_SECONDS] * 2
+
+
+@pytest.mark.parametrize(("looks", "percent"), [([0], 0), ([12, 7, 1], 1), ([9, 4, 6], 4), ([12, None], None)])
+def test_the_least_of_several_looks_counts(
+    looks: list[int | None], percent: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a sample period of its own; one that finds the GPU idle is the last."""
+    given, slept = iter(looks), list[float]()
+    rates = (None if each is None else SimpleNamespace(gpu=each) for each in given)
+    monkeypatch.setattr(gpu, "ask_of", lambda *_: next(rates))
+    assert gpu_watch.least_percent(0, slept.append) == percent
+    assert slept == [gpu_watch.SAMPLE_SECONDS] * (len(looks) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,9 +41,13 @@ REASONS = {
 }
 # A100 and H100 sample the energy counter in part of the time (arXiv 2312.02741), and power is the mean of a second.
 ENERGY_SECONDS = 1.0
-LOOK_SECONDS = 20.0  # after which it is looked again whether other processes are busy
-SETTLE_SECONDS = 2.0  # NVML's utilisation is that of a sample period of at most a second, of which the last one counts
-IDLE_PERCENT = 2.0  # of the time: a desktop at rest redraws something now and then
+LOOK_SECONDS = 20.0  # for which it counts how busy the other processes were, unless more come
+# NVML's utilisation is that of the last sample period, which takes a second at most (NVML's reference): the campaign's
+# own work is not in it any more after two, and each look has a period of its own.
+SAMPLE_SECONDS, SETTLE_SECONDS = 1.0, 2.0
+# In how much of the time a GPU may be in use, in the least of the looks, and still count as idle. A desktop at rest
+# redraws something now and then, in short peaks. Both numbers are a choice: no desktop has been measured.
+IDLE_PERCENT, LOOKS = 2.0, 3
 
 
 def read_counters(handle: Any) -> dict[str, int]:  # noqa: ANN401  # as NVML has it
@@ -98,11 +103,12 @@ def name_of(pid: int) -> str:
 
 
 class Others(NamedTuple):
-    """The other processes on a GPU: how many came, or are busy; their names; and the names of those that idle."""
+    """The other processes on a GPU: how many may be busy; their names; the names of those that idle; and how busy."""
 
     how_many: int | None
     names: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    percent: float | None = None
 
 
 def newcomers(listed: set[int], first: set[int], ours: set[int]) -> tuple[set[int], int]:
@@ -122,30 +128,52 @@ class Neighbours:
         self.number, self._sleep = number, sleep
         self._first = processes(number) or set()
         self._looked = float("-inf")
+        self._seen, self._seen_count = set[int](), 0  # the newcomers at the last look
         self.percent: float | None = None
 
     def look(self, ours: Collection[int]) -> None:
         """Look how busy the others keep the GPU, if there are any; all of ``ours`` have to be stopped."""
         listed = processes(self.number) or set()
+        new, count = newcomers(listed, self._first, set(ours))
         is_recent = time.monotonic() - self._looked < LOOK_SECONDS
-        if is_recent or not (listed & self._first) - set(ours):
+        if not (count or (listed & self._first) - set(ours)) or (is_recent and not self._unseen(new, count)):
             return
         self._sleep(SETTLE_SECONDS)
-        rates = gpu.ask_of(self.number, "nvmlDeviceGetUtilizationRates")
-        self.percent = None if rates is None else float(rates.gpu)
-        self._looked = time.monotonic()
+        self.percent = least_percent(self.number, self._sleep)
+        self._seen, self._seen_count, self._looked = new, count, time.monotonic()
+
+    def _unseen(self, new: set[int], count: int) -> int:
+        """Return how many newcomers the last look did not see; by their number alone where some may be ours."""
+        return len(new - self._seen) if len(new) == count else max(0, count - self._seen_count)
 
     def others(self, ours: Collection[int]) -> Others:
-        """Return the others; those that were there first count only if they may be busy."""
+        """Return the others; they count if they may be busy, as do those that came after the last look."""
         listed = processes(self.number)
         if listed is None:
             return Others(None)
-        old = tuple(name_of(pid) for pid in sorted((listed & self._first) - set(ours)))
+        old = sorted((listed & self._first) - set(ours))
         new, count = newcomers(listed, self._first, set(ours))
-        names = tuple(map(name_of, sorted(new))) if len(new) == count else ()  # otherwise some of them are ours
-        if self.percent is not None and self.percent <= IDLE_PERCENT:
-            return Others(count, names, old)
-        return Others(len(old) + count, old + names)
+        named = sorted(new) if len(new) == count else []  # otherwise some of them are ours
+        if self.percent is None or self.percent > IDLE_PERCENT:
+            return Others(len(old) + count, tuple(map(name_of, [*old, *named])), percent=self.percent)
+        unseen = self._unseen(new, count)
+        idle = tuple(map(name_of, [*old, *(pid for pid in named if pid in self._seen)]))
+        idle += ("another process",) * (0 if named else count - unseen)
+        names = tuple(name_of(pid) for pid in named if pid not in self._seen)
+        return Others(unseen, names, idle, None if unseen else self.percent)
+
+
+def least_percent(number: int, sleep: Callable[[float], object]) -> float | None:
+    """Return in which share of the time (%) GPU ``number`` is in use, the least of several looks; None is unknown."""
+    found: list[float] = []
+    while len(found) < LOOKS and min(found, default=math.inf) > IDLE_PERCENT:
+        if found:
+            sleep(SAMPLE_SECONDS)
+        rates = gpu.ask_of(number, "nvmlDeviceGetUtilizationRates")
+        if rates is None:
+            return None
+        found.append(float(rates.gpu))
+    return min(found)
 
 
 def neighbours_on(devices: Collection[Device]) -> dict[Device, Neighbours]:
@@ -186,7 +214,7 @@ class GpuWatch:
             slowdown=slowdown(changed, self._reasons | reasons),
             others=others.how_many,
             other_names=others.names,
-            others_percent=self._neighbours.percent if others.names or others.idle else None,
+            others_percent=others.percent if others.names or others.idle else None,
             idle_names=others.idle,
         )
 

@@ -150,7 +150,24 @@ SITUATIONS = (
         sentence="other processes were on its GPU: game",
     ),
     Situation(
-        name="a process that came during the campaign, idle or not",
+        name="a desktop that draws during the first of several looks",
+        answers={("Graphics",): [XORG], ("Utilization",): [12, 0]},
+        sentence="Xorg was on the GPU of its case, idle",
+    ),
+    Situation(
+        name="a process that came during the campaign, idle",
+        answers={("Compute",): ["ours", "ours", f"ours,{GAME}"]},
+        sentence="game was on the GPU of its case, idle",
+    ),
+    Situation(
+        name="a process that came during the campaign, busy",
+        answers={("Compute",): ["ours", "ours", f"ours,{GAME}"], ("Utilization",): [35]},
+        state=State.CONTENDED,
+        sentence="other processes were on its GPU: game; while the case was stopped, it was in use for 35 % of the"
+        " time",
+    ),
+    Situation(
+        name="a process that came after the last look, idle or not",
         answers={("Compute",): ["ours", "ours", "ours", f"ours,{GAME}"]},
         state=State.CONTENDED,
         sentence="other processes were on its GPU: game",
@@ -158,6 +175,11 @@ SITUATIONS = (
     Situation(
         name="a container, which sees its own process under another id",
         answers={("Compute",): ["-", "-", "-", "77"]},
+    ),
+    Situation(
+        name="a container, next to an idle process that came",
+        answers={("Compute",): ["-", "-", "77,78"]},
+        sentence="another process was on the GPU of its case, idle",
     ),
     Situation(
         name="no list of processes",

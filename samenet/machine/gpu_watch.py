@@ -87,6 +87,14 @@ def slowdown(shares: dict[str, float], reasons: int) -> str:
     )
 
 
+def read_reasons(handle: Any) -> int:  # noqa: ANN401  # as NVML has it
+    """Return what lowers the clock now, a bit for each reason; none if they are unknown."""
+    reasons = gpu.ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+    if reasons is None:  # drivers before 535 know them by their former name only
+        reasons = gpu.ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    return int(reasons or 0)
+
+
 def processes(number: int) -> set[int] | None:
     """Return the ids of the processes on the GPU, those that draw included; None if they are unknown."""
     if gpu.is_divided(number):  # the list is the whole board's, and may need privileges
@@ -194,8 +202,7 @@ class GpuWatch:
         handle = gpu.handle_of(self._number)
         if handle is None:
             return {}, 0, None
-        reasons = int(gpu.ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle) or 0)
-        return read_counters(handle), reasons, gpu.ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+        return read_counters(handle), read_reasons(handle), gpu.ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
 
     def stop(self) -> GpuLoad:
         """Return what has happened since the start."""

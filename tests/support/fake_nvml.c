@@ -202,6 +202,7 @@ OF_KIND(nvmlDeviceGetMaxClockInfo, "MaxClock")
 OF_KIND(nvmlDeviceGetTemperature, "Temperature")
 NUMBER(nvmlDeviceGetTotalEnergyConsumption, "Energy")
 NUMBER(nvmlDeviceGetCurrentClocksEventReasons, "Reasons")
+NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, "ThrottleReasons")
 
 int nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending) {
     *pending = 0;

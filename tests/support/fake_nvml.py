@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLOCK_SM, CLOCK_MEMORY = 1, 2  # NVML's
-UNKNOWN_ERROR = "!999"
+UNKNOWN_ERROR, FUNCTION_NOT_FOUND = "!999", "!13"
 NO_PERMISSION, NOT_SUPPORTED, DRIVER_NOT_LOADED, LOST, VERSION_MISMATCH = "!4", "!3", "!9", "!15", "!18"
 POWER, HEAT, BRAKE = 74, 75, 271  # fields, of the installed nvidia-ml-py
 OURS, XORG, GAME = 1000, 2000, 3000  # process ids

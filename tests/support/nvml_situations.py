@@ -22,6 +22,7 @@ from tests.support.fake_nvml import (
     CLEAN,
     CLOCK_SM,
     DRIVER_NOT_LOADED,
+    FUNCTION_NOT_FOUND,
     GAME,
     HEAT,
     LOST,
@@ -124,6 +125,13 @@ SITUATIONS = (
     Situation(
         name="no counters: the reasons at the start and the end of a block decide",
         answers={("Field", "*", number): [NOT_SUPPORTED] for number in (POWER, HEAT, BRAKE)} | {("Reasons",): [0, 0x8]},
+        state=State.THROTTLED,
+        sentence="throttled by a hardware slowdown",
+    ),
+    Situation(
+        name="the same with a driver that has the reasons by their former name only",
+        answers={("Field", "*", number): [NOT_SUPPORTED] for number in (POWER, HEAT, BRAKE)}
+        | {("Reasons",): [FUNCTION_NOT_FOUND], ("ThrottleReasons",): [0, 0x8]},
         state=State.THROTTLED,
         sentence="throttled by a hardware slowdown",
     ),

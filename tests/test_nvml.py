@@ -41,7 +41,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def outcomes(library: Path) -> Outcomes:
     """Return what came of each situation."""
-    command = [sys.executable, "-m", "tests.support.nvml_situations", str(library)]
+    command = [sys.executable, "-m", "tests.support.nvml_player", str(library)]
     played: Outcomes = json.loads(
         subprocess.check_output(command, cwd=ROOT, env=fake_nvml.environment(library), text=True)
     )

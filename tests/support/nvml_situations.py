@@ -1,21 +1,9 @@
-"""Situations in which a GPU may be: what the fake NVML answers in each, and what the harness has to make of it.
-
-``python -m tests.support.nvml_situations FOLDER`` plays all of them in one process, under the fake in FOLDER.
-"""
+"""Situations in which a GPU may be: what the fake NVML answers in each, and what the harness has to make of it."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from reports.sentences import gpu_remarks
-from samenet.machine import gpu
-from samenet.machine.gpu_watch import GpuWatch, Neighbours, caveats
 from samenet.records import State
 from tests.support.fake_nvml import (
     BRAKE,
@@ -34,18 +22,15 @@ from tests.support.fake_nvml import (
     VERSION_MISMATCH,
     XORG,
     Answers,
-    write_answers,
 )
-
-PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """What NVML answers besides or instead of ``CLEAN``, and what the harness makes of it.
 
-    ``state`` and ``sentence`` are those of a case all of whose blocks are like this; ``seconds`` is how long a block
-    takes, ``number`` the GPU's.
+    ``state`` is that of a case all of whose blocks are like this one, ``sentence`` that of the block; ``seconds`` is
+    how long it takes, ``number`` the GPU's.
     """
 
     name: str
@@ -62,40 +47,6 @@ def counter(name: int, milliseconds: float) -> Answers:
     return {("Field", "*", name): [0, 0, int(milliseconds * MILLISECOND)]}  # the first to look is ``caveats``
 
 
-def played(situation: Situation, answers: Path) -> dict[str, Any]:
-    """Return what the harness's functions say in a situation, in the order in which a campaign asks them."""
-    write_answers(answers, {**CLEAN, **situation.answers}, f"{situation.number} {os.getpid()}")
-    os.environ["FAKE_NVML"] = str(answers)
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    if situation.chosen is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = situation.chosen
-    gpu.unavailable.cache_clear()
-    number, ours = situation.number, {os.getpid()}
-    models = gpu.models()
-    if reason := gpu.missing(number):
-        return {"state": State.SKIPPED, "sentence": reason, "models": models}
-    remarks, neighbours = caveats([number]), Neighbours(number, sleep=lambda _: None)
-    neighbours.look(ours)
-    worked: list[int] = []
-
-    def work(steps: int) -> float:
-        worked.append(steps)
-        return 0.1
-
-    gpu.warm_up(number, work)
-    watch = GpuWatch(neighbours, ours)
-    time.sleep(situation.seconds)
-    load, lost = watch.stop(), gpu.lost(number)
-    bounded = [precision for precision in PRECISIONS if gpu.peak(number, precision)]
-    state, sentence = State.VALID, "; ".join(remarks + gpu_remarks("its case", [load]))
-    if lost:
-        state, sentence = State.FAILED, lost
-    elif load.disturbance:
-        state, sentence = load.disturbance.cause, load.disturbance.detail
-    about = {"bounded": bounded, "models": models, "warm_ups": len(worked), "load": vars(load)}
-    return {"state": state, "sentence": sentence, **about}
-
-
 SITUATIONS = (
     Situation(name="nothing is wrong"),
     Situation(
@@ -105,15 +56,15 @@ SITUATIONS = (
     ),
     Situation(
         name="heat in the middle of a block, over before its end",
-        answers=counter(HEAT, 1000),
+        answers=counter(HEAT, 2.5),
         state=State.THROTTLED,
-        sentence="throttled by heat for 100 % of the time",
+        sentence="throttled by heat for 25 % of the time",
     ),
     Situation(
         name="a power brake in the middle of a block",
-        answers=counter(BRAKE, 1000),
+        answers=counter(BRAKE, 0.05),
         state=State.THROTTLED,
-        sentence="throttled by a power brake for 100 % of the time",
+        sentence="throttled by a power brake for 0.5 % of the time",
     ),
     Situation(
         name="an old driver, which has heat as a violation status only",
@@ -297,13 +248,3 @@ def table() -> str:
     """Return the situations as a table of Markdown."""
     rows = [f"| {each.name} | {each.state} | {each.sentence} |" for each in SITUATIONS]
     return "\n".join(["| situation | state | sentence |", "| --- | --- | --- |", *rows])
-
-
-def main(folder: Path) -> None:
-    """Play all situations and print what came of each, as JSON."""
-    found = {each.name: played(each, folder / f"answers-{place}") for place, each in enumerate(SITUATIONS)}
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

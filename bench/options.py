@@ -156,7 +156,8 @@ def add_options(group: pytest.OptionGroup) -> None:
         type=accelerator,
         action="append",
         metavar="DEVICE",
-        help="A GPU to measure on, as nvidia-smi counts them, or a device of another vendor: rocm, xpu, tpu, rocm:1."
+        help="A GPU to measure on, as nvidia-smi counts them, or by its place in CUDA_VISIBLE_DEVICES where that is"
+        " set; or a device of another vendor: rocm, xpu, tpu, rocm:1."
         " May be repeated. Default: 0.",
     )
     add(

@@ -149,8 +149,8 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
         (None, 1, ""),
         (None, 2, "GPU 2 was not found; the driver reports 2"),
         ("1", 0, ""),
-        ("0,nonsense,1", 1, "GPU 1 was not found; the driver reports 1"),
-        ("", 0, "no NVIDIA GPU was found"),
+        ("0,nonsense,1", 1, "GPU 1 was not found; CUDA_VISIBLE_DEVICES shows 1 of the 2 that the driver reports"),
+        ("", 0, "no NVIDIA GPU was found; CUDA_VISIBLE_DEVICES shows none of the 2 that the driver reports"),
     ],
 )
 def test_a_missing_gpu_has_its_reason(

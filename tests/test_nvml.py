@@ -75,6 +75,7 @@ def test_a_library_that_cannot_be_loaded_is_a_gpu_that_is_not_there(tmp_path: Pa
     command = [sys.executable, "-c", code]
     printed = subprocess.check_output(command, cwd=ROOT, env=fake_nvml.environment(tmp_path), text=True)
     reason = "no NVIDIA GPU was found: NVML Shared Library Not Found; install NVIDIA's driver"
+    reason += ", or select another vendor's device, such as --gpu rocm"
     assert printed.strip() == f"{reason} [] None None None"
 
 

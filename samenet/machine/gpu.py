@@ -38,7 +38,7 @@ LIBRARY_NOT_FOUND = 12
 REMEDIES = {
     4: "allow this user to open its /dev/nvidia device",
     9: "load NVIDIA's driver",
-    LIBRARY_NOT_FOUND: "install NVIDIA's driver",
+    LIBRARY_NOT_FOUND: "install NVIDIA's driver, or select another vendor's device, such as --gpu rocm",
     15: "reset it, or restart the machine",
     16: "reset it, or restart the machine",
     18: "restart the machine, whose driver was updated",
@@ -151,14 +151,21 @@ def missing(number: int) -> str:
     """Say why nothing can run on GPU ``number``, or return ""."""
     handles = visible()
     if number >= len(handles):
-        count = len(handles)
-        found = f"GPU {number} was not found; the driver reports {count}"
-        return found if count else unavailable() or "no NVIDIA GPU was found"
+        return unavailable() or _not_found(number, len(handles))
     if isinstance(handles[number], Exception):
         return f"GPU {number} cannot be used: {because(handles[number])}"
     if ask_of(number, "nvmlDeviceGetComputeMode") == PROHIBITED:
         return f"GPU {number} is in prohibited mode, in which no process can use it; run: nvidia-smi -c DEFAULT"
     return ""
+
+
+def _not_found(number: int, count: int) -> str:
+    """Say why GPU ``number`` is not one of the ``count`` that a worker would see, although NVML answers."""
+    known = ask(pynvml.nvmlDeviceGetCount) or 0
+    missing = f"GPU {number} was not found" if count else "no NVIDIA GPU was found"
+    if known > count:
+        return f"{missing}; CUDA_VISIBLE_DEVICES shows {count or 'none'} of the {known} that the driver reports"
+    return f"{missing}; the driver reports {count}" if count else missing
 
 
 def is_exclusive(number: int) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from impls.lanes import Device
 from reports.cases import accelerators, versions, without_number
 from reports.numbers import UNKNOWN, figure, moment
 from samenet.speedups import speedup, valid_cases
@@ -138,7 +139,8 @@ def verdict(cases: Sequence[CaseResult], baseline: str) -> str:
         alone = f"{best.case} is the only valid CPU case"
         sentences = [faster(best, others[0], "on this CPU") if others else alone]
     for gpu in gpus:
-        best, where = next(case for case in valid if case.device == gpu), "this GPU" if len(gpus) == 1 else gpu
+        only = "this TPU" if Device.parse(gpu).kind == "tpu" else "this GPU"
+        best, where = next(case for case in valid if case.device == gpu), only if len(gpus) == 1 else gpu
         alone = f"{best.case} is the fastest case on {where}"
         sentences.append(faster(best, on_cpu[0], f"on {where}") if on_cpu else alone)
     if not gpus:

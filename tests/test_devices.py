@@ -245,6 +245,8 @@ def test_two_gpus_are_apart_in_every_table_and_sentence() -> None:
         assert f"as fast as jax-cpu on {device}" in said
     assert "as fast as jax-cpu on this GPU" in sentences.verdict(results[:2], "jax-cpu")
     assert "jax-cuda:1 is the fastest case on this GPU" in sentences.verdict(results[2:3], "jax-cpu")
+    tpu = case_result("jax", 0.5, device="tpu")
+    assert "jax-tpu is the fastest case on this TPU" in sentences.verdict([tpu], "jax-cpu")
 
 
 def test_a_failure_on_the_gpu_is_not_the_state_of_the_cpus_time() -> None:

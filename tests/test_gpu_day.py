@@ -106,7 +106,7 @@ def test_a_part_that_needs_a_number_is_left_out_where_there_is_none(day: Day) ->
 
 
 def test_no_part_begins_after_the_day_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does one get more time than is left of it."""
+    """A part that begins before its end gets only the time that is left."""
     now = 0.0
     given: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: now)

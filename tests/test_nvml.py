@@ -48,6 +48,13 @@ def outcomes(library: Path) -> Outcomes:
     return played
 
 
+def test_without_a_compiler_there_is_no_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what needs it is skipped."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(pytest.skip.Exception, match="gcc"):
+        fake_nvml.compile_library(tmp_path)
+
+
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_each_situation_has_its_state_and_its_sentence(situation: Situation, outcomes: Outcomes) -> None:
     """And none ends in a traceback."""

@@ -230,12 +230,13 @@ def test_a_campaign_names_the_gpu_that_cannot_be_opened(campaign: Campaign) -> N
 
 
 def test_an_idle_desktop_and_a_power_limit_are_recorded_and_not_judged(campaign: Campaign) -> None:
-    """A block is shorter than a second, so that there is no figure of power."""
+    """A block shorter than a second, as they are unless the machine is busy, has no figure of power."""
     assert campaign.loads("cuda:1")
-    for load in campaign.loads("cuda:1"):
+    for block in campaign.cases["cuda:1"]["rounds"]:
+        load = block["gpu"]
         assert (load["idle_names"], load["others"], load["others_percent"]) == (["Xorg"], 0, 0)
         assert (load["megahertz"], load["celsius"], load["power_capped"]) == (1410, 40, 1)
-        assert load["watts"] is load["joules"] is None
+        assert block["harness_seconds"] >= 0.9 or load["watts"] is load["joules"] is None
     disturbances = [each["disturbance"] for each in campaign.cases["cuda:1"]["rounds"] if each["disturbance"]]
     assert not [each for each in disturbances if "GPU" in each["detail"] or "power" in each["detail"]]
 
@@ -257,7 +258,8 @@ def test_an_exclusive_gpu_has_a_new_worker_in_each_turn(campaign: Campaign) -> N
     printed = campaign.process.stdout
     assert "GPU 5 is in exclusive-process mode: a worker is started for each of its turns" in printed
     assert campaign.workers.count(4) == 1
-    assert campaign.workers.count(5) > len(campaign.loads("cuda:5")) > 1
+    turns = {(block["launch"], block["turn"]) for block in campaign.cases["cuda:5"]["rounds"]}
+    assert campaign.workers.count(5) > len(turns) > 1  # a disturbed block is repeated in the same turn
     assert campaign.cases["cuda:5"]["state"] != "failed", campaign.cases["cuda:5"]["reason"]
 
 

@@ -15,8 +15,9 @@ from impls.registry import cases
 from samenet.environments import ROOT
 from samenet.machine.devices import is_absent
 from samenet.saved import as_builtins
+from samenet.stats import FEWEST_LAUNCHES
 from studies.__main__ import main
-from studies.gpu import PLAN, Day, Part, follow, saved
+from studies.gpu import CAMPAIGN, PLAN, Day, Part, follow, saved
 from studies.laboratory import StudyError
 from studies.options import Options
 from tests.support.saved_runs import case_result, run, save
@@ -60,6 +61,19 @@ def test_the_parts_come_in_order_of_worth_and_fit_into_the_day() -> None:
     names = [part.name for part in PLAN]
     assert names == ["parity", "default", "clocks", "tf32", "bfloat16", "epochs", "scaling"]
     assert sum(part.seconds for part in PLAN[:-1]) <= 60 * Options(launches=1, rounds=1, iterations=1).minutes
+
+
+def test_each_campaign_counts_its_launches_and_measures_for_a_part_of_its_limit() -> None:
+    """A budget knows nothing of the starts; a round on a GPU takes a second at least, untimed steps included."""
+    lanes = sum(case.device.is_gpu for case in cases())
+    for part in PLAN:
+        if part.arguments[0] == CAMPAIGN:
+            assert "--budget" not in part.arguments
+            launches, rounds = (
+                int(part.arguments[part.arguments.index(name) + 1]) for name in ("--launches", "--rounds")
+            )
+            assert launches >= FEWEST_LAUNCHES or part.name == "parity"
+            assert lanes * launches * rounds < part.seconds / 4
 
 
 def test_each_command_selects_the_cases_that_it_is_for(day: Day, tmp_path: Path) -> None:

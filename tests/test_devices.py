@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from unittest.mock import MagicMock
 
 import pytest
 
@@ -141,20 +138,6 @@ def test_a_device_that_torch_counts_and_cannot_use_is_missing(tmp_path: Path) ->
     ) as worker:
         worker.load_framework()
         assert "no cuda device (RuntimeError: no kernel image); install" in worker.missing_device()
-
-
-def test_a_device_that_cupy_counts_and_cannot_use_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As without NVRTC; this machine has no cupy, so that a mock says it."""
-    cupy = MagicMock()
-    cupy.cuda.runtime.is_hip, cupy.cuda.runtime.getDeviceCount.return_value = False, 1
-    cupy.ones.side_effect = RuntimeError("no NVRTC")
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.delitem(sys.modules, "impls.cupy_mlp", raising=False)
-    trainer = importlib.import_module("impls.cupy_mlp").CupyTrainer
-    monkeypatch.delitem(sys.modules, "impls.cupy_mlp")
-    assert trainer.count("rocm") == 0
-    with pytest.raises(RuntimeError, match="no NVRTC"):
-        trainer.count("cuda")
 
 
 def test_other_vendors_are_selected_by_their_kind() -> None:

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 class _Sound(Trainer):
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         self._inner = NumpyTrainer(workload, data, device)
-        self._runs = 0
+        self._continued = 0  # runs so far that did not begin with the first minibatch, as those before a campaign do
 
     def load(self, params: Params) -> None:
         self._inner.load(params)
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        self._runs += 1
+        self._continued += first > 0
         return self._inner.run(steps, first)
 
     def params(self) -> Params:
@@ -45,7 +45,7 @@ class Crashing(_Sound):
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Train, or die."""
-        if self._runs == 8:  # the first step, two runs to be checked, two blocks and a lead-in came before
+        if first and self._continued == 4:  # two blocks and two lead-ins came before
             super().run(steps // 2, first)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().run(steps, first)
@@ -56,7 +56,7 @@ class Hanging(_Sound):
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Train, or hang."""
-        while self._runs == 4:
+        while first:
             time.sleep(1)
         return super().run(steps, first)
 

@@ -188,8 +188,8 @@ def _efficiency(
     clean: dict[tuple[int, int], float], least: float | None, bound: CaseResult | None, confidence: float
 ) -> stats.Estimate | None:
     """Return the share that the case's time has of the least time of a round, or of the bound's paired rounds."""
-    if least and clean:
-        return stats.median({key: least / seconds for key, seconds in clean.items()}, confidence)
+    if least:
+        return stats.paired_ratio(dict.fromkeys(clean, least), clean, confidence)
     is_known = bound and bound.state is State.VALID
     return stats.paired_ratio(bound.clean_seconds, clean, confidence) if bound and is_known else None
 

@@ -129,7 +129,9 @@ def paired_ratio(
 ) -> Estimate | None:
     """Return what is typical of the ratios of blocks with the same key, with its interval; None without a pair.
 
-    Paired, because the machine's drift moves both blocks of a pair and cancels.
+    Paired, because the machine's drift moves both blocks of a pair and cancels. A pair whose ratio is beyond what a
+    float can hold, as in a damaged file, is none.
     """
-    ratios = {key: numerator[key] / denominator[key] for key in numerator if key in denominator}
+    every = {key: numerator[key] / denominator[key] for key in numerator if key in denominator}
+    ratios = {key: ratio for key, ratio in every.items() if 0 < ratio < math.inf}
     return median(ratios, confidence) if ratios else None

@@ -84,6 +84,17 @@ def test_only_rounds_with_a_partner_are_compared() -> None:
     assert paired_ratio({(0, 0): 1.0}, {(1, 0): 1.0}) is None
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("extremes", [(5e-324, 1e300), (1e300, 5e-324)])
+def test_a_ratio_that_no_float_holds_is_no_pair(extremes: tuple[float, float]) -> None:
+    """In a damaged file: the others count, and without any there is no ratio."""
+    numerator, denominator = (dict.fromkeys(((0, turn) for turn in range(20)), value) for value in extremes)
+    assert paired_ratio(numerator, denominator) is None
+    some = paired_ratio(numerator | {(0, 0): 2.0}, denominator | {(0, 0): 1.0})
+    assert some
+    assert some.value == 2
+
+
 def test_one_round_has_no_interval() -> None:
     """A single value has no spread, and none is invented."""
     estimate = median({(0, 0): 3.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from samenet.records import State
@@ -70,6 +71,8 @@ def _entry(record: Fields, context: Fields) -> Fields:
     clean = {(saved["launch"], saved["turn"]): saved["wall_seconds"] for saved in counted}
     if not clean:
         return upgraded | {"state": State.CONTENDED, "reason": "it has no undisturbed round"}
+    if not all(0 < seconds < math.inf for seconds in clean.values()):
+        return upgraded  # it is refused when its rounds are read
     estimate = median(clean)
     ends = {"low": estimate.low, "high": estimate.high} if estimate.has_interval else {}
     return upgraded | {"seconds": {"value": estimate.value, **ends}}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from impls.devices import kind_of
+from impls.devices import Monitor, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,11 @@ class Device:
     def about(self) -> Kind:
         """What frameworks call devices of its kind."""
         return kind_of(self.kind)
+
+    @property
+    def has_nvml(self) -> bool:
+        """Whether NVML knows it, and reports what it does."""
+        return self.about.monitor is Monitor.NVML
 
     @property
     def in_worker(self) -> Self:

@@ -77,10 +77,9 @@ class TorchBase(Trainer):
         ``init`` raises what is wrong, as with a driver that is too old, where ``device_count`` would be 0 or worse. A
         GPU for which this build has no code is counted all the same: what is wrong with it only a product raises.
         """
-        if kind in BUILDS and torch.version.hip and BUILDS[kind] != "HIP":
-            raise RuntimeError("this torch is built for HIP")
-        if kind in BUILDS and torch.version.cuda and BUILDS[kind] != "CUDA":
-            raise RuntimeError("this torch is built for CUDA")
+        built_for = "HIP" if torch.version.hip else "CUDA" if torch.version.cuda else ""
+        if built_for and BUILDS.get(kind, built_for) != built_for:
+            raise RuntimeError(f"this torch is built for {built_for}")
         backend = getattr(torch, kind_of(kind).torch)
         backend.init()
         count = int(backend.device_count())

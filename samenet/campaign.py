@@ -68,7 +68,6 @@ class Campaign:
         self._enter_all()
         self.spent_seconds = self.measured_seconds  # by what the journal already holds
         entries = self._pending()
-        self._neighbours = neighbours_on({entry.case.device for entry in entries})  # before a worker is on them
         self.progress.start()
         try:
             if entries:
@@ -80,7 +79,7 @@ class Campaign:
 
     def _launch_until_done(self, entries: Sequence[Entry]) -> None:
         self.progress.advance("the float64 reference")
-        initial = initial_params(self.plan.workload)
+        initial, neighbours = initial_params(self.plan.workload), neighbours_on({each.case.device for each in entries})
         reference = self.reference or Reference(self.plan.workload, self.plan.dataset.train, initial)
         cold, rounds, parity_reference = True, dict[str, LiveRound](), reference
         with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
@@ -97,7 +96,7 @@ class Campaign:
                     folder=Path(folder),
                     cold=cold,
                     rounds=rounds,
-                    neighbours=self._neighbours,
+                    neighbours=neighbours,
                 ) as workers:
                     launch = LiveLaunch(workers=workers, reference=reference)
                     try:

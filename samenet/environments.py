@@ -17,7 +17,7 @@ from samenet.machine import gpu
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from impls.lanes import Device, Implementation
+    from impls.lanes import Case, Device, Implementation
 
 
 NEWER_CUDA = 13  # for which tox.ini has environments, besides CUDA 12
@@ -44,11 +44,16 @@ def environments(implementation: Implementation, device: Device, root: Path) -> 
     return [newer, older, name] if is_defined(newer, root) else [name, older]
 
 
-def is_defined(environment: str, root: Path) -> bool:
-    """Return whether ``tox.ini`` has an environment; a wheel has no ``tox.ini``."""
+def tox_settings(environment: str, root: Path) -> Mapping[str, str] | None:
+    """Return what ``tox.ini`` has of an environment, or None if it has none; a wheel has no ``tox.ini``."""
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(root / "tox.ini", encoding="utf-8")
-    return f"testenv:{environment}" in tox
+    return dict(tox).get(f"testenv:{environment}")
+
+
+def is_defined(environment: str, root: Path) -> bool:
+    """Return whether ``tox.ini`` has an environment."""
+    return tox_settings(environment, root) is not None
 
 
 def environment_of(implementation: Implementation, device: Device, root: Path) -> str:
@@ -91,3 +96,12 @@ def installation(implementation: Implementation, device: Device, root: Path) -> 
         return "python -m pip install " + " ".join(distribution for _, distribution in implementation.packages)
     defined = [name for name in environments(implementation, device, root) if is_defined(name, root)]
     return f"tox run -e {next(iter(defined), implementation.environment)}"
+
+
+def remedy(case: Case, python: Path, root: Path) -> str:
+    """Return what to do where the framework in ``python`` can use no device of the case's kind."""
+    implementation, device = case.implementation, case.device
+    preferred = environments(implementation, device, root)[0]
+    if is_defined(preferred, root) and python_of(preferred, root) != python:
+        return f"run: {installation(implementation, device, root)}"
+    return implementation.remedies.get(device.kind, f"install a build of it for {device.kind}, and its driver")

@@ -109,19 +109,11 @@ class LiveWorkers:
             self.restart_seconds += time.perf_counter() - begin
         try:
             yield worker
-        except BaseException:
-            if not is_shared:
+        finally:
+            if not is_shared:  # or the next process could not use the device
                 worker.kill()
-            raise
-        self._leave(entry, worker)
-
-    @staticmethod
-    def _leave(entry: Entry, worker: Worker) -> None:
-        """Stop ``worker``, or end it where the next process could not use its device otherwise."""
-        if may_be_shared(entry.case.device):
+        if is_shared:
             worker.pause()
-        else:
-            worker.kill()
 
     def lose(self, entry: Entry, state: State, reason: str) -> None:
         """Take its number from an entry."""
@@ -186,7 +178,10 @@ class LiveWorkers:
             # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
             comparable = alone and not (self.cold and self.seen(entry).launches)
             self._join(entry, worker, launch if comparable else Launch(launch=self.number))
-            self._leave(entry, worker)
+            if may_be_shared(entry.case.device):
+                worker.pause()
+            else:
+                worker.kill()
 
     def _new_worker(self, entry: Entry) -> Worker:
         """Start a process for ``entry``, which is killed at the end of the launch."""

@@ -7,7 +7,6 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
-from impls.devices import Monitor
 from samenet import data
 from samenet.assembly import assemble, merge
 from samenet.campaign import Campaign
@@ -93,7 +92,7 @@ class Measurement:
         if unknown := unknown_readings(part.plan.cpus, has_quota=quota is not None):
             lines.append(f"unknown here: {', '.join(unknown)}; disturbances that only these would show go unnoticed")
         devices = {entry.case.device for entry in part.entries}
-        lines += caveats(sorted(each.index for each in devices if each.about.monitor is Monitor.NVML))
+        lines += caveats(sorted(each.index for each in devices if each.has_nvml))
         for part in self.parts:
             if part.unfinished:
                 does = "continuing" if self.continues else "--resume continues"

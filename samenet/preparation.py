@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impls.devices import NEEDS_PORT, Monitor
+from impls.devices import NEEDS_PORT
 from impls.lanes import Case, Device
 from impls.registry import bounds
 from impls.registry import cases as all_cases
@@ -185,7 +185,7 @@ def head(
 
 def least_seconds(plan: Plan, devices: Collection[Device]) -> dict[str, float]:
     """Return the least time (s) of a round on each GPU of ``devices`` whose peak rates are known."""
-    watched = [device for device in devices if device.about.monitor is Monitor.NVML]
+    watched = [device for device in devices if device.has_nvml]
     present = [device for device in watched if not is_absent(device)]
     peaks = {str(device): gpu.peak(device.index, plan.workload.precision) for device in present}
     rows = len(plan.dataset.train.labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import io
 import json
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impls.lanes import Case, Device, Implementation
-from samenet.environments import environment_of, find_interpreter, tox_folder
+from samenet.environments import environment_of, find_interpreter, tox_folder, tox_settings
 from samenet.errors import NoInterpreterError, RevisionError
 from samenet.failures import first_line
 from samenet.git import git, is_tracked
@@ -96,12 +95,8 @@ class Revision:
 
 def _pins(root: Path, environment: str) -> str:
     """Return what ``tox.ini`` below ``root`` installs into ``environment``, and with which Python."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(root / "tox.ini", encoding="utf-8")
-    section = f"testenv:{environment}"
-    if section not in parser:
-        return ""
-    return "\n".join(parser[section].get(key, "").strip() for key in ("base_python", "deps"))
+    settings = tox_settings(environment, root)
+    return "" if settings is None else "\n".join(settings.get(key, "").strip() for key in ("base_python", "deps"))
 
 
 def without_extras(pins: str) -> str:

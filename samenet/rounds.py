@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from impls.devices import Monitor
 from samenet.errors import WorkerError
 from samenet.machine import gpu
 from samenet.machine.counters import Watch
@@ -33,7 +32,7 @@ def warm_up(worker: Worker) -> None:
         WorkerError: the worker failed.
     """
     device = worker.case.device
-    number = device.index if device.about.monitor is Monitor.NVML else None
+    number = device.index if device.has_nvml else None
     gpu.warm_up(number, lambda steps: worker.run(steps).wall_seconds)
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impls.devices import KINDS, Monitor
+from impls.devices import KINDS
 from impls.theano_lanes import flag
 from samenet.machine import gpu
 
@@ -109,7 +109,7 @@ def shown_devices(device: Device, environment: Mapping[str, str]) -> dict[str, s
         return shown
     listed = [name.strip() for name in environment.get(device.about.selector, "").split(",") if name.strip()]
     number = listed[device.index] if device.index < len(listed) else str(device.index)
-    uuid = gpu.uuid(device.index) if device.about.monitor is Monitor.NVML else None
+    uuid = gpu.uuid(device.index) if device.has_nvml else None
     return shown | device.about.selected(uuid or number)
 
 

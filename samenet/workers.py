@@ -19,8 +19,7 @@ import threadpoolctl
 
 from impls.worker import pack, unpack
 from samenet import bootstrap
-from samenet.environments import environments as environments_for
-from samenet.environments import installation, is_defined, python_of
+from samenet.environments import remedy
 from samenet.errors import WorkerError
 from samenet.failures import first_line, last_words
 from samenet.machine import files
@@ -188,12 +187,7 @@ class Worker:
         if reply["count"] is None or reply["count"] > 0:
             return ""
         problem = f" ({reply['problem']})" if reply["problem"] else ""
-        implementation, device = self.case.implementation, self.case.device
-        remedy = implementation.remedies.get(kind, f"install a build of it for {kind}, and its driver")
-        preferred = next(iter(environments_for(implementation, device, self._root)))
-        if is_defined(preferred, self._root) and python_of(preferred, self._root) != self._python:
-            remedy = f"run: {installation(implementation, device, self._root)}"
-        return f"its framework can use no {kind} device{problem}; {remedy}"
+        return f"its framework can use no {kind} device{problem}; {remedy(self.case, self._python, self._root)}"
 
     def build(self, workload: Workload, train: Split, initial: Params) -> float:
         """Make the trainer on the whole minibatches of ``train``; returns the seconds that its constructor took.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from impls.lanes import Case
-from impls.registry import own_implementations
 from samenet.environments import ROOT, find_interpreter
 from samenet.machine.cpus import choose_cpus
+from samenet.preparation import find_case
 from samenet.worker_environment import environment_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from impls.lanes import Device, Implementation
+    from impls.lanes import Case, Device
 
 # Its arguments are the device and the number of steps. The host's clock is read before it synchronises: were ``run`` to
 # return early, the ratio would be below 1.
@@ -49,15 +48,15 @@ if abs(statistics.median(ratios) - 1) > 0.01:
 
 def interpreter(device: Device) -> str:
     """Return torch's own interpreter, which the script needs."""
-    return str(find_interpreter(lane("torch"), {}, ROOT, device))
+    return str(find_interpreter(torch_on(device).implementation, {}, ROOT, device))
 
 
 def environment(device: Device, folder: Path) -> dict[str, str]:
     """Return the variables of torch's worker, so that the device is the same one, and where the code is."""
-    settings = environment_of(Case(lane("torch"), device), len(choose_cpus(None)), folder)
+    settings = environment_of(torch_on(device), len(choose_cpus(None)), folder)
     return settings | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), settings.get("PYTHONPATH"))))}
 
 
-def lane(name: str) -> Implementation:
-    """Return the implementation of this name."""
-    return next(each for each in own_implementations() if each.name == name)
+def torch_on(device: Device) -> Case:
+    """Return torch's plain case on ``device``."""
+    return find_case(f"torch-{device}")

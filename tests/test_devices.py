@@ -109,35 +109,27 @@ def test_a_framework_that_finds_no_device_skips_its_case(tmp_path: Path) -> None
     assert reasons["jax-tpu"].endswith("; install jax[tpu]")
 
 
+def missing_after(code: str, tmp_path: Path) -> str:
+    """Return what a worker of torch says of a GPU if ``code`` has run first."""
+    (tmp_path / "sitecustomize.py").write_text(code)
+    case, variables = Case(TORCH, Device("cuda")), {"PYTHONPATH": str(tmp_path)}
+    python, cpus = interpreter_for(case), choose_cpus(1)
+    with Worker(case, python, ROOT, cpus=cpus, folder=tmp_path, environment=variables) as worker:
+        worker.load_framework()
+        return worker.missing_device()
+
+
 def test_a_kind_that_torch_is_not_built_for_has_no_devices(tmp_path: Path) -> None:
     """CUDA and HIP are both called cuda by torch: its builds are told apart."""
     code = "import torch; torch.version.hip = '6.4'\n"
-    (tmp_path / "sitecustomize.py").write_text(code)
-    case = Case(TORCH, Device("cuda"))
-    with Worker(
-        *(case, interpreter_for(case), ROOT),
-        cpus=choose_cpus(1),
-        folder=tmp_path,
-        environment={"PYTHONPATH": str(tmp_path)},
-    ) as worker:
-        worker.load_framework()
-        assert "no cuda device (RuntimeError: this torch is built for HIP); install" in worker.missing_device()
+    assert "no cuda device (RuntimeError: this torch is built for HIP); install" in missing_after(code, tmp_path)
 
 
 def test_a_device_that_torch_counts_and_cannot_use_is_missing(tmp_path: Path) -> None:
     """As a GPU is for which the build has no code: torch warns, and the first product fails."""
     code = "import torch\ntorch.cuda.init = lambda: None\ntorch.cuda.device_count = lambda: 1\n"
     code += "def ones(*shape, **options):\n raise RuntimeError('no kernel image')\ntorch.ones = ones\n"
-    (tmp_path / "sitecustomize.py").write_text(code)
-    case = Case(TORCH, Device("cuda"))
-    with Worker(
-        *(case, interpreter_for(case), ROOT),
-        cpus=choose_cpus(1),
-        folder=tmp_path,
-        environment={"PYTHONPATH": str(tmp_path)},
-    ) as worker:
-        worker.load_framework()
-        assert "no cuda device (RuntimeError: no kernel image); install" in worker.missing_device()
+    assert "no cuda device (RuntimeError: no kernel image); install" in missing_after(code, tmp_path)
 
 
 def test_other_vendors_are_selected_by_their_kind() -> None:

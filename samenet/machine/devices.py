@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from impls.devices import LEAST_CAPABILITY, Monitor
+from impls.devices import LEAST_CAPABILITY
 from samenet.machine import gpu
 
 if TYPE_CHECKING:
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 def is_absent(device: Device) -> str:
     """Say why nothing can run on ``device`` here, or return ""."""
-    return gpu.missing(device.index) if device.about.monitor is Monitor.NVML else ""
+    return gpu.missing(device.index) if device.has_nvml else ""
 
 
 def lacks_precision(device: Device, precision: str) -> str:
     """Say why ``device`` cannot compute in ``precision``, or return ""; one whose capability is unknown cannot."""
     needed = LEAST_CAPABILITY.get(precision)
-    if device.about.monitor is not Monitor.NVML or not needed:
+    if not device.has_nvml or not needed:
         return ""
     found = gpu.capability(device.index)
     if found and found >= needed:
@@ -30,5 +30,5 @@ def lacks_precision(device: Device, precision: str) -> str:
 
 def may_be_shared(device: Device) -> bool:
     """Return whether several processes can use ``device`` at the same time."""
-    is_exclusive = device.about.monitor is Monitor.NVML and gpu.is_exclusive(device.index)
+    is_exclusive = device.has_nvml and gpu.is_exclusive(device.index)
     return device.about.may_be_shared and not is_exclusive

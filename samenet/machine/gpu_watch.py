@@ -6,7 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from impls.devices import Monitor
 from samenet.machine import gpu
 from samenet.records import GpuLoad
 
@@ -186,7 +185,7 @@ def least_percent(number: int, sleep: Callable[[float], object]) -> float | None
 
 def neighbours_on(devices: Collection[Device]) -> dict[Device, Neighbours]:
     """Return the neighbours on each of these devices that NVML watches."""
-    return {device: Neighbours(device.index) for device in devices if device.about.monitor is Monitor.NVML}
+    return {device: Neighbours(device.index) for device in devices if device.has_nvml}
 
 
 class GpuWatch:

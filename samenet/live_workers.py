@@ -143,6 +143,11 @@ class LiveWorkers:
         together.sort(key=self._start_seconds, reverse=True)  # so that the others start next to the slowest
         list(pool.map(partial(self._start, alone=False), together))
         self._choose_bound()
+        # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.
+        for entry in order:
+            if self.is_live(entry) and entry.label not in self.rounds:
+                with self.guarded(entry), self.running(entry):
+                    self._divide(entry)
 
     def _starts_alone(self, entry: Entry) -> bool:
         """Return whether no other worker starts next to that of ``entry``: it has phases, or a device to itself."""
@@ -181,6 +186,7 @@ class LiveWorkers:
             if may_be_shared(entry.case.device):
                 worker.pause()
             else:
+                self._divide(entry)
                 worker.kill()
 
     def _new_worker(self, entry: Entry) -> Worker:
@@ -202,18 +208,16 @@ class LiveWorkers:
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
         """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
         plan, claims = self.plan, entry.case.implementation.shares_work
-        first, weights = worker.run(self.parity_reference.steps), worker.params()
+        losses, weights = worker.run(self.parity_reference.steps).losses, worker.params()
         versions, pools = worker.versions(), tuple(worker.thread_pools())
         for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
-            run, seen = watched_run(worker, WATCH_STEPS)
+            seen = watched_run(worker, WATCH_STEPS)
             short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
             if not short:
                 break
-        # Before the harness computes, since its threads look for more work for a while after that.
-        self._divide(entry, min(run.wall_seconds / WATCH_STEPS, first.wall_seconds / self.parity_reference.steps))
         launch = replace(
             launch,
-            parity=None if entry.role is Role.BOUND else self.parity_reference.judge(first.losses, weights),
+            parity=None if entry.role is Role.BOUND else self.parity_reference.judge(losses, weights),
             threads_working=seen.working if seen else None,
             threads_cpus=seen.cpus if seen else (),
             flushes_denormals=worker.flushes_denormals,
@@ -228,30 +232,33 @@ class LiveWorkers:
         elif short:
             self.lose(entry, State.UNDERSUBSCRIBED, short)
 
-    def _divide(self, entry: Entry, step_seconds: float) -> None:
-        """Divide an entry's round into blocks; what is compared with a case has blocks of the same length as it."""
+    def _divide(self, entry: Entry) -> None:
+        """Divide an entry's round into blocks; what is compared with a case has blocks of the same length as it.
+
+        No other worker may run meanwhile.
+        """
         if self.plan.continues or entry.label in self.rounds:
             return
         pair = [each.label for each in self.entries if (each.of or each.label) == (entry.of or entry.label)]
         made = next((self.rounds[label].spans for label in pair if label in self.rounds), None)
         if entry.case.device.is_gpu:
-            made = made or long_spans(self.plan.iterations, self._block_steps(entry, step_seconds))
+            made = made or long_spans(self.plan.iterations, self._block_steps(entry))
             self.rounds[entry.label] = LiveRound(spans=made, iterations=self.plan.iterations)
             return
-        made = made or spans(self.plan.iterations, self._block_steps(entry, step_seconds), self.plan.marks)
+        made = made or spans(self.plan.iterations, self._block_steps(entry), self.plan.marks)
         marks = self.plan.marks if entry.role is Role.CASE else ()
         self.rounds[entry.label] = LiveRound(spans=made, marks=marks)
 
-    def _block_steps(self, entry: Entry, step_seconds: float) -> int:
+    def _block_steps(self, entry: Entry) -> int:
         """Return how many steps a block has, by the worker's pace; on a GPU that has reached its clock.
 
         There, shorter ones would be measured with the launch of their first step and the transfer of their losses.
         """
-        worker, seconds = self.alive[entry.label], BLOCK_SECONDS
+        worker = self.alive[entry.label]
         if entry.case.device.is_gpu:
             warm_up(worker)
-            seconds = GPU_BLOCK_SECONDS
-        return steps_for(seconds, step_seconds, lambda steps: worker.run(steps).wall_seconds)
+            return steps_for(GPU_BLOCK_SECONDS, lambda steps: worker.run(steps).wall_seconds)
+        return steps_for(BLOCK_SECONDS, lambda steps: worker.run(steps).wall_seconds, self.plan.iterations)
 
     def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from samenet.workers import Run, Worker
 
 TRIAL_STEPS = 50
+NEARLY = 0.9  # of the seconds for which steps are looked for: a run as long as that is long enough
 
 
 def warm_up(worker: Worker) -> None:
@@ -79,29 +80,30 @@ def time_block(
     )
 
 
-def watched_run(worker: Worker, steps: int) -> tuple[Run, Activity | None]:
-    """Let ``worker`` run ``steps``, and return its answer and what its threads did; on a GPU that is not looked at.
+def watched_run(worker: Worker, steps: int) -> Activity | None:
+    """Let ``worker`` run ``steps``, and return what its threads did; on a GPU that is not looked at.
 
     Raises:
         WorkerError: the worker failed.
     """
     watch = None if worker.case.device.is_gpu else ThreadWatch(worker.pid)
     run = worker.run(steps)
-    return run, watch.stop(len(worker.cpus), run.cpu_seconds) if watch else None
+    return watch.stop(len(worker.cpus), run.cpu_seconds) if watch else None
 
 
-def steps_for(seconds: float, step_seconds: float, run: Callable[[int], float]) -> int:
-    """Return how many steps take ``seconds``; ``run`` does some and returns what they took (s).
+def steps_for(seconds: float, run: Callable[[int], float], most: float = math.inf) -> int:
+    """Return how many steps take ``seconds``, or ``most`` if these take less; ``run`` does some, and says how long (s).
 
-    The first guess is that each takes ``step_seconds``, which may include what a short run costs besides its steps, or
-    a moment in which another process had the CPU: it is the fastest run that counts.
+    Two runs have to be long enough, and the fastest one counts: another process may have the CPU for a moment, and a
+    short run may cost something besides its steps.
     """
-    steps, taken, pace = 0, 0.0, math.inf
-    while taken < seconds:
-        steps = max(steps + 1, math.ceil(seconds / min(step_seconds, pace)))
+    steps, enough, pace = 1, 0, math.inf
+    while enough < 2 and steps < most:
         taken = run(steps)
+        enough += taken >= NEARLY * seconds
         pace = min(pace, taken / steps)
-    return math.ceil(seconds / pace)
+        steps = math.ceil(min(most, seconds / pace if enough else max(seconds / pace, steps + 1)))
+    return steps
 
 
 def trial(worker: Worker, plan: Plan) -> float:

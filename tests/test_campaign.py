@@ -8,13 +8,14 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from impls.lanes import Case, Device, Implementation
 from impls.workload import Workload, initial_params
-from samenet import measure
+from samenet import live_workers, measure
 from samenet.environments import ROOT, find_interpreter
 from samenet.live_round import LEAD_IN_STEPS
 from samenet.machine.counters import Watch
@@ -23,6 +24,7 @@ from samenet.plan import Role
 from samenet.protocols import Iterations, Settings, marks
 from samenet.records import State
 from samenet.reference import Exact, error_rate, train
+from samenet.rounds import steps_for
 from samenet.stats import SEQUENTIAL_CONFIDENCE
 from samenet.workers import Worker
 from tests.support.campaigns import campaign, entries, plan
@@ -121,6 +123,22 @@ def test_every_entry_has_one_block_in_each_turn() -> None:
     for case in result.values():
         assert {(each.launch, each.turn) for each in case.rounds} == set(product(range(2), turns))
     assert [(each.launch, each.turn) for each in rounds] == sorted((each.launch, each.turn) for each in rounds)
+
+
+def test_the_length_of_blocks_is_found_with_all_other_workers_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Next to another worker, small steps can take a hundred times as long: a round was thousands of short blocks."""
+    running = []
+
+    def observed(*arguments: Any) -> int:
+        workers = psutil.Process().children()
+        running.append(len([each for each in workers if each.status() != psutil.STATUS_STOPPED]))
+        return steps_for(*arguments)
+
+    monkeypatch.setattr(live_workers, "steps_for", observed)
+    measured = plan(cpus=choose_cpus(2))
+    campaign(measured, entries("a", "b") + entries("c", "d", role=Role.BOUND)).run()
+    assert len(running) >= 3
+    assert set(running) == {1}
 
 
 def test_each_launch_is_a_new_process_with_phases_of_its_own() -> None:

@@ -33,7 +33,7 @@ def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: An
     with live_worker(case, folder, CPUS, environment) as worker:
         worker.build(workload, make_split(1200), initial_params(workload))
         worker.run(20)  # idle threads of OpenBLAS look for work for up to 60 ms
-        _, seen = watched_run(worker, 20)
+        seen = watched_run(worker, 20)
         assert seen
         return shortage(seen, worker.thread_pools(), CPUS, workload.step_flops)
 

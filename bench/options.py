@@ -11,7 +11,7 @@ from impls.devices import KINDS, NEEDS_PORT
 from impls.lanes import Device
 from impls.registry import cases
 from samenet.data import cache_folder
-from samenet.protocols import Settings
+from samenet.protocols import Epochs, Settings
 
 if TYPE_CHECKING:
     import pytest
@@ -134,7 +134,13 @@ def add_options(group: pytest.OptionGroup) -> None:
         metavar="REV",
         help="Measure the cases of this git revision interleaved with the present ones; fail where one is slower now.",
     )
-    add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="Change that --against ignores. Default: 2.")
+    add(
+        "--tolerance",
+        type=positive,
+        default=100 * Settings.tolerance,
+        metavar="PERCENT",
+        help="Change that --against ignores. Default: %(default)g.",
+    )
     add("--comment", type=location, metavar="FILE", help="Write the verdicts of --against as Markdown.")
     add("--allow-empty", action="store_true", help="Let --against pass where it could not judge a single case.")
     add(
@@ -146,9 +152,9 @@ def add_options(group: pytest.OptionGroup) -> None:
     add(
         "--target-error",
         type=positive,
-        default=2.7,
+        default=Epochs.target_error_percent,
         metavar="PERCENT",
-        help="Validation error for which test_epochs.py reports when it was reached. Default: %(default)s.",
+        help="Validation error for which test_epochs.py reports when it was reached. Default: %(default)g.",
     )
     add("--threads", type=count, help="CPUs, and threads, for every case. Default: one for each core.")
     add(
@@ -163,12 +169,22 @@ def add_options(group: pytest.OptionGroup) -> None:
     add(
         "--timeout",
         type=positive,
-        default=300.0,
+        default=Settings.timeout_seconds,
         metavar="SECONDS",
-        help="Time that a worker may take for one request. Default: 300.",
+        help="Time that a worker may take for one request. Default: %(default)g.",
     )
-    add("--seed", type=int, default=0, help="Seed of the initial weights and of the order of rounds. Default: 0.")
-    add("--workload", default="", metavar="FIELD=VALUE,...", help="Change the workload, such as hidden=100,init=book.")
+    add(
+        "--seed",
+        type=int,
+        default=Settings.seed,
+        help="Seed of the initial weights and of the order of rounds. Default: %(default)s.",
+    )
+    add(
+        "--workload",
+        default=Settings.workload,
+        metavar="FIELD=VALUE,...",
+        help="Change the workload, such as hidden=100,init=book.",
+    )
     add("--data", type=location, metavar="DIR", help="Folder with MNIST's four idx .gz files. Default: $SAMENET_DATA.")
     add(
         "--python",

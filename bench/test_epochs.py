@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def protocol(option: argparse.Namespace) -> Epochs:
     """Return the protocol of this file."""
-    return Epochs(option.epochs, option.target_error)
+    return Epochs(epochs=option.epochs, target_error_percent=option.target_error)
 
 
 def test_epochs(measured: CaseResult, benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> None:

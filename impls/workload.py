@@ -33,7 +33,7 @@ class WorkloadError(ValueError):
     """A workload that cannot be trained; the message has the wrong value and the valid ones."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """One network, its data and its training; two cases are compared only when all of it is equal.
 

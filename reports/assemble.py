@@ -108,11 +108,11 @@ def group_section(number: int, group: Group, wanted: str | None, changed: Sequen
         history_charts.history(group, changed),
     )
     return Section(
-        f"group-{number}",
-        f"Group {number}: {title(group)}",
-        " ".join([*warnings([run]), sentences.verdict(run.cases, baseline)]),
-        tuple(table for table in every if table.rows or table.role is Role.MAIN),
-        tuple(picture for picture in pictures if picture),
+        name=f"group-{number}",
+        title=f"Group {number}: {title(group)}",
+        verdict=" ".join([*warnings([run]), sentences.verdict(run.cases, baseline)]),
+        tables=tuple(table for table in every if table.rows or table.role is Role.MAIN),
+        pictures=tuple(picture for picture in pictures if picture),
     )
 
 
@@ -130,7 +130,9 @@ def chapter_section(runs: Sequence[Slice]) -> Section:
     every = (chapter.table(trained), tables.manifest(trained[0]), *about)
     verdict = " ".join([*warnings(runs), chapter.verdict(trained)])
     pictures = tuple(charts.chapter_errors(trained))
-    return Section("chapter", "The book's chapter, trained to its end", verdict, every, pictures)
+    return Section(
+        name="chapter", title="The book's chapter, trained to its end", verdict=verdict, tables=every, pictures=pictures
+    )
 
 
 def warnings(runs: Sequence[Slice]) -> list[str]:

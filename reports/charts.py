@@ -56,7 +56,7 @@ def speedups(cases: Sequence[CaseResult], baseline: str) -> Picture | None:
     leader = f"{best['case']} leads with {best['speedup']:.2g}"
     alt = f"Speedup over {baseline} of {len(data)} cases, from slow to fast; {leader}."
     svg = render_svg(draw, height=1.1 + 0.34 * len(data))
-    return Picture("speedup", "Speedup", alt, "speedup", svg, data)
+    return Picture(name="speedup", title="Speedup", alt=alt, term="speedup", svg=svg, data=data)
 
 
 def phases(cases: Sequence[CaseResult], baseline: str) -> Picture | None:
@@ -84,7 +84,7 @@ def phases(cases: Sequence[CaseResult], baseline: str) -> Picture | None:
 
     alt = f"Time per step over the first {count:,} steps, start included: import, build, first step and the others."
     svg = render_svg(draw, height=1.5 + 0.34 * len(data))
-    return Picture("phases", "Time per step, by phase", alt, "steady", svg, data)
+    return Picture(name="phases", title="Time per step, by phase", alt=alt, term="steady", svg=svg, data=data)
 
 
 def learning(cases: Sequence[CaseResult]) -> Picture | None:
@@ -116,7 +116,7 @@ def learning(cases: Sequence[CaseResult]) -> Picture | None:
         f" against seconds {learned[0].case} arrives first."
     )
     svg = render_svg(draw, columns=2, height=3.6)
-    return Picture("loss", "Loss against iterations and seconds", alt, "loss", svg, data)
+    return Picture(name="loss", title="Loss against iterations and seconds", alt=alt, term="loss", svg=svg, data=data)
 
 
 def errors(cases: Sequence[CaseResult]) -> Picture | None:
@@ -141,7 +141,9 @@ def errors(cases: Sequence[CaseResult]) -> Picture | None:
         " arrives first."
     )
     svg = render_svg(draw, columns=2, height=3.6)
-    return Picture("error", "Error against iterations and seconds", alt, "curve", svg, data)
+    return Picture(
+        name="error", title="Error against iterations and seconds", alt=alt, term="curve", svg=svg, data=data
+    )
 
 
 def chapter_errors(runs: Sequence[Sequence[CaseResult]]) -> list[Picture]:
@@ -181,4 +183,6 @@ def drift(cases: Sequence[CaseResult]) -> Picture | None:
 
     low, high = data["percent_of_median"].min(), data["percent_of_median"].max()
     alt = f"{len(data)} blocks in the order of measuring, between {low:.0f} and {high:.0f} % of their case's time."
-    return Picture("drift", "Blocks over time", alt, "drift", render_svg(draw, height=3.6), data)
+    return Picture(
+        name="drift", title="Blocks over time", alt=alt, term="drift", svg=render_svg(draw, height=3.6), data=data
+    )

@@ -44,7 +44,7 @@ class Row:
     marked: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of text; ``numbers`` holds the same facts unrounded, for other programs.
 
@@ -79,7 +79,7 @@ def plain_rows(columns: Sequence[Column], values: Iterable[Sequence[str]]) -> tu
     return tuple(Row(dict(zip(names, texts, strict=True))) for texts in values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """One picture: ``alt`` says in words what it shows, ``term`` which definition explains it, ``data`` its numbers."""
 
@@ -95,7 +95,7 @@ class Picture:
         return self.svg
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """The tables and pictures of a group; ``verdict`` is its answer in one sentence."""
 

@@ -96,7 +96,14 @@ def table(every: Sequence[CaseHistory], groups: Sequence[Group]) -> Table:
         numbers.append(about | ends("newest_over_first", ratios[0]) | ends("newest_over_best", ratios[1]))
     notes = () if rows else (f"No history has {FEWEST_RUNS} runs yet.",)
     title = "The newest level against the first and the best"
-    return Table("levels", title, COLUMNS, plain_rows(COLUMNS, rows), notes, pd.DataFrame(numbers))
+    return Table(
+        name="levels",
+        title=title,
+        columns=COLUMNS,
+        rows=plain_rows(COLUMNS, rows),
+        notes=notes,
+        numbers=pd.DataFrame(numbers),
+    )
 
 
 def ends(name: str, ratio: Estimate | None) -> dict[str, float]:

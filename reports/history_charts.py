@@ -56,7 +56,7 @@ def history(group: Group, changes: Sequence[Change], runs: int = RUNS) -> Pictur
 
     shown, rings = min(runs, len(group.slices)), int(data["changed"].sum())
     alt = f"Seconds of {data['case'].nunique()} cases over the newest {shown} runs, with intervals; changes: {rings}."
-    return Picture("history", "History", alt, "history", render_svg(draw, height=4), data)
+    return Picture(name="history", title="History", alt=alt, term="history", svg=render_svg(draw, height=4), data=data)
 
 
 def scaling(groups: Sequence[Group]) -> list[Picture]:
@@ -95,4 +95,11 @@ def scaling_picture(
     fixed = f"{other.replace('_', ' ')} {getattr(example.workload, other)}"
     alt = f"Milliseconds per step of {data['case'].nunique()} cases over {data[axis].nunique()} values of the"
     title = f"Time per step against {SIZES[axis]} ({fixed}, hardware {hardware})"
-    return Picture(f"scaling-{number}", title, f"{alt} {SIZES[axis]}.", "scaling", render_svg(draw, height=4), data)
+    return Picture(
+        name=f"scaling-{number}",
+        title=title,
+        alt=f"{alt} {SIZES[axis]}.",
+        term="scaling",
+        svg=render_svg(draw, height=4),
+        data=data,
+    )

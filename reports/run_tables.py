@@ -24,7 +24,7 @@ def circumstances(run: Slice) -> Table:
     facts = machine_facts(run) | campaign_facts(run)
     columns = (Column("what", "machine"), Column("value", "machine"))
     rows = plain_rows(columns, [(name, known(value)) for name, value in facts.items()])
-    return Table("machine", "Machine and data", columns, rows)
+    return Table(name="machine", title="Machine and data", columns=columns, rows=rows)
 
 
 def machine_facts(run: Slice) -> dict[str, Any]:
@@ -68,7 +68,9 @@ def history(group: Group) -> Table:
         rows.append(Row(cells))
     total = len(group.slices)
     notes = (f"The newest {HISTORY_ROWS} of {total:,} runs; the CSV has them all.",) if total > HISTORY_ROWS else ()
-    return Table("history", "History", columns, tuple(rows), notes, history_frame(group))
+    return Table(
+        name="history", title="History", columns=columns, rows=tuple(rows), notes=notes, numbers=history_frame(group)
+    )
 
 
 def groups(every: Sequence[Group]) -> Table:
@@ -90,10 +92,15 @@ def groups(every: Sequence[Group]) -> Table:
         )
         for number, group in enumerate(every, 1)
     ]
-    return Table("groups", "What may be compared", columns, plain_rows(columns, rows))
+    return Table(name="groups", title="What may be compared", columns=columns, rows=plain_rows(columns, rows))
 
 
 def rejected(files: Sequence[Rejected]) -> Table:
     """Return the files that could not be used."""
     columns = (Column("file"), Column("why it is left out"))
-    return Table("left-out", "Files left out", columns, plain_rows(columns, [(str(f.path), f.reason) for f in files]))
+    return Table(
+        name="left-out",
+        title="Files left out",
+        columns=columns,
+        rows=plain_rows(columns, [(str(f.path), f.reason) for f in files]),
+    )

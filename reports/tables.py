@@ -63,7 +63,16 @@ def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | N
     rows += [Row(described(case), marked=True) for case in without_number(cases)]
     notes = (FOOTNOTE, *([bound_sentence(bound)] if bound else []), *gpu_notes(cases), *reasons(cases))
     instead = {VERSIONS.name: versions_sentence(cases), STATE.name: ()}  # a row without a number shows its state anyway
-    return Table("comparison", "Comparison", tuple(columns), tuple(rows), notes, data, Role.MAIN, instead)
+    return Table(
+        name="comparison",
+        title="Comparison",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=notes,
+        numbers=data,
+        role=Role.MAIN,
+        instead=instead,
+    )
 
 
 def state_column(cases: Sequence[CaseResult]) -> Column:
@@ -121,7 +130,14 @@ def gpu(cases: Sequence[CaseResult]) -> Table:
     measured = accelerators(list(valid.values()))
     notes = (FOOTNOTE,) + (() if measured else ("No case of this run was measured on a GPU.",))
     pinned = Row(dict(zip((column.name for column in columns), book, strict=True)), pinned=True)
-    return Table("gpu", "CPU against GPU", columns, (pinned, *plain_rows(columns, rows)), notes, pd.DataFrame(data))
+    return Table(
+        name="gpu",
+        title="CPU against GPU",
+        columns=columns,
+        rows=(pinned, *plain_rows(columns, rows)),
+        notes=notes,
+        numbers=pd.DataFrame(data),
+    )
 
 
 def transfer_seconds(case: CaseResult) -> float | None:
@@ -158,7 +174,7 @@ def phases(cases: Sequence[CaseResult], baseline: str) -> Table:
         cells |= {steady.name: figure(case.timed.scaled(1000 / case.iterations)), ahead.name: paid_off(case, base)}
         rows.append(Row(cells | {column.name: single(seconds.get(key)) for key, column in phase_columns.items()}))
     columns = (CASE, *phase_columns.values(), steady, ahead, MEMORY)
-    return Table("phases", "Phases and break-even", columns, tuple(rows))
+    return Table(name="phases", title="Phases and break-even", columns=columns, rows=tuple(rows))
 
 
 def paid_off(case: CaseResult, base: CaseResult | None) -> str:
@@ -183,7 +199,7 @@ def errors(cases: Sequence[CaseResult]) -> Table:
         cell = f"{error:.2f} ({single(seconds)} s)"
         rows.setdefault(name, {CASE.name: name})[f"after {updates:,} (%)"] = cell
     title = "Validation error along the way"
-    return Table("error", title, (CASE, *columns), tuple(map(Row, rows.values())), numbers=data)
+    return Table(name="error", title=title, columns=(CASE, *columns), rows=tuple(map(Row, rows.values())), numbers=data)
 
 
 def pool(case: CaseResult, interface: str) -> str:
@@ -218,7 +234,9 @@ def manifest(cases: Sequence[CaseResult]) -> Table:
         for case in cases
     ]
     notes = () if keys else ("This run was saved without a manifest: only what its processes had loaded is known.",)
-    return Table("manifest", "Fairness manifest", columns, plain_rows(columns, rows), notes)
+    return Table(
+        name="manifest", title="Fairness manifest", columns=columns, rows=plain_rows(columns, rows), notes=notes
+    )
 
 
 def scaling(cases: Sequence[CaseResult]) -> Table:
@@ -234,4 +252,6 @@ def scaling(cases: Sequence[CaseResult]) -> Table:
         sizes.setdefault(case.case, {CASE.name: case.case})[name] = step
     rows = tuple(Row(cells) for cells in sizes.values())
     heads = (CASE, *(Column(name, "steady", numeric=True) for name in columns))
-    return Table("scaling", "Milliseconds of a step", heads, rows, role=Role.MAIN, is_split=True)
+    return Table(
+        name="scaling", title="Milliseconds of a step", columns=heads, rows=rows, role=Role.MAIN, is_split=True
+    )

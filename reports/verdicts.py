@@ -40,7 +40,7 @@ def table(comparison: Comparison) -> Table:
 def of_cases(cases: Sequence[CaseResult]) -> Table:
     """Return the verdicts that ``--against`` reached on the cases of a run; it has no row for a run without them."""
     verdicts = [case.verdict for case in cases if case.verdict]
-    return Table("against", "Verdicts of --against", COLUMNS, rows(verdicts))
+    return Table(name="against", title="Verdicts of --against", columns=COLUMNS, rows=rows(verdicts))
 
 
 def rows(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:

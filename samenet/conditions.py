@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from samenet.context import Context, Machine
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, kw_only=True)
 class Conditions:
     """What has to be equal before two numbers may appear in one table."""
 

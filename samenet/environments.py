@@ -56,7 +56,7 @@ def is_defined(environment: str, root: Path) -> bool:
     return tox_settings(environment, root) is not None
 
 
-def environment_of(implementation: Implementation, device: Device, root: Path) -> str:
+def environment_name(implementation: Implementation, device: Device, root: Path) -> str:
     """Return the first of ``environments`` that is there, or else the one that serves the CPU too."""
     present = [name for name in environments(implementation, device, root) if os.access(python_of(name, root), os.X_OK)]
     return next(iter(present), implementation.environment)
@@ -80,7 +80,7 @@ def find_interpreter(
     for name in (implementation.name, implementation.environment):
         if name in given:
             return given[name]
-    python = python_of(environment_of(implementation, device, root), root)
+    python = python_of(environment_name(implementation, device, root), root)
     if os.access(python, os.X_OK):
         return python
     if all(find_spec(name) for name, _ in implementation.packages):

@@ -175,7 +175,7 @@ def marks(plan: Plan) -> tuple[int, ...]:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epochs(Protocol):
     """The book's run: each case trains once, for ``epochs`` passes in blocks, and is validated after each block."""
 

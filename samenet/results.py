@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from statistics import median
 from typing import Any
@@ -46,6 +46,7 @@ class Verdict:
 
     case: str
     word: Outcome
+    _: KW_ONLY
     ratio: Estimate | None = None
     reason: str = ""
     regression: bool = False

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impls.lanes import Case, Device, Implementation
-from samenet.environments import environment_of, find_interpreter, tox_folder, tox_settings
+from samenet.environments import environment_name, find_interpreter, tox_folder, tox_settings
 from samenet.errors import NoInterpreterError, RevisionError
 from samenet.failures import first_line
 from samenet.git import git, is_tracked
@@ -40,7 +40,7 @@ print(json.dumps([
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Revision:
     """A revision's files in a folder that exists as long as this object, and the cases that it has, by id."""
 
@@ -65,7 +65,7 @@ class Revision:
         Raises:
             NoInterpreterError: there is none, and none can be made.
         """
-        environment = environment_of(case.implementation, case.device, root)
+        environment = environment_name(case.implementation, case.device, root)
         pins = _pins(self.folder, environment)
         plain = case.implementation.environment
         names = {plain, case.implementation.name}
@@ -177,4 +177,4 @@ def check_out(name: str, root: Path) -> Revision:
         )
         for device, entry, trainer, environment, packages, shares_work, devices in json.loads(listed.stdout)
     ]
-    return Revision(name, sha, folder, {case.id: case for case in cases}, temporary)
+    return Revision(name=name, commit=sha, folder=folder, cases={case.id: case for case in cases}, temporary=temporary)

@@ -45,7 +45,7 @@ class Commit:
         return f"{self.id[:9]}{'+' if self.dirty else ''}" if self.id else "no commit"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One campaign as it was saved, or as the journal of an unfinished one has it; ``when`` is in UTC.
 
@@ -108,7 +108,7 @@ def read_saved(path: Path) -> Run:
             raise ValueError(f"it was saved in the year {when.year}")
         results = msgspec.convert(_results(content), Results)
         commit = _commit(content)
-        run = Run(path, when, commit, results, digest([when, commit.id, results]))
+        run = Run(path=path, when=when, commit=commit, results=results, digest=digest([when, commit.id, results]))
     except BROKEN as error:
         raise StorageError(f"does not fit schema {_number(schema)}: {_brief(error)}; measure again") from None
     _check(results)

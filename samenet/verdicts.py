@@ -43,12 +43,12 @@ def judge(
         return Verdict(case, Outcome.INCONCLUSIVE, reason="its validation error is unknown; measure again")
     if after - before > ERROR_TOLERANCE:
         reason = f"its validation error rose from {before:.2f} to {after:.2f} %"
-        return Verdict(case, Outcome.UNVERIFIED, ratio, reason)
+        return Verdict(case, Outcome.UNVERIFIED, ratio=ratio, reason=reason)
     if ratio is None or not ratio.has_interval:
-        return Verdict(case, Outcome.INCONCLUSIVE, ratio, "there are too few pairs of undisturbed blocks")
+        return Verdict(case, Outcome.INCONCLUSIVE, ratio=ratio, reason="there are too few pairs of undisturbed blocks")
     word = outcome(ratio, tolerance)
     straddles = f"its interval straddles the {100 * tolerance:g} % tolerance"
-    return Verdict(case, word, ratio, straddles if word is Outcome.INCONCLUSIVE else "")
+    return Verdict(case, word, ratio=ratio, reason=straddles if word is Outcome.INCONCLUSIVE else "")
 
 
 def outcome(ratio: Estimate, tolerance: float) -> Outcome:

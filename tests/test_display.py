@@ -52,7 +52,7 @@ def of_revision(word: Outcome, ratio: Estimate) -> Results:
     """Return the results of ``--against`` after two launches."""
     unclear = Verdict("jax-cpu", Outcome.INCONCLUSIVE, reason="contended: " * 30)
     absent = Verdict("theano-cpu", Outcome.INCONCLUSIVE, reason="skipped: no interpreter")
-    verdicts = (Verdict("numpy-cpu", word, ratio), unclear, absent)
+    verdicts = (Verdict("numpy-cpu", word, ratio=ratio), unclear, absent)
     record = RevisionRecord(revision="main", commit="c0ffee" * 6, tolerance=0.02, verdicts=verdicts)
     cases = [case_result("numpy"), without("jax", State.CONTENDED), without("theano", State.SKIPPED)]
     return results(cases, record, wall_seconds=50.0, measured_seconds=20.0)

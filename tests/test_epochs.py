@@ -106,8 +106,12 @@ def test_only_a_training_under_the_same_conditions_is_resumed(small_mnist: Path)
     """Another workload or length has another key; another target error and other cases have the same."""
 
     def key(*cases: str, **changes: Any) -> str:
-        settings: dict[str, Any] = {"protocol": Epochs(7), "data": small_mnist, "workload": "batch_size=100"} | changes
+        settings: dict[str, Any] = {
+            "protocol": Epochs(epochs=7),
+            "data": small_mnist,
+            "workload": "batch_size=100",
+        } | changes
         return Measurement(cases or ["numpy-cpu"], Settings(**settings)).parts[0].header.key
 
-    assert key() == key("numpy-cpu", "torch-cpu") == key(protocol=Epochs(7, 10.0))
-    assert len({key(), key(protocol=Epochs(8)), key(workload="batch_size=50"), key(threads=1)}) == 4
+    assert key() == key("numpy-cpu", "torch-cpu") == key(protocol=Epochs(epochs=7, target_error_percent=10.0))
+    assert len({key(), key(protocol=Epochs(epochs=8)), key(workload="batch_size=50"), key(threads=1)}) == 4

@@ -110,7 +110,7 @@ def test_a_report_says_what_the_bound_is_and_what_against_concluded(tmp_path: Pa
 
 def test_a_verdict_shows_its_ratio() -> None:
     """As the terminal does at once."""
-    verdict = Verdict("numpy-cpu", Outcome.SLOWER, Estimate(1.1, 1.05, 1.2))
+    verdict = Verdict("numpy-cpu", Outcome.SLOWER, ratio=Estimate(1.1, 1.05, 1.2))
     table = verdicts.of_cases([replace(case_result(), verdict=verdict)])
     assert table.rows[0].cells["time after / before"] == figure(verdict.ratio)
 

@@ -67,7 +67,7 @@ def scaling() -> Table:
 def verdict() -> Table:
     """Return verdicts, one with a reason that no terminal has room for."""
     long = Verdict("jax-cpu", Outcome.UNVERIFIED, reason="unverified: " + "b1 is off by more than it may be; " * 5)
-    short = Verdict(LONGEST, Outcome.INCONCLUSIVE, Estimate(1.23456, 1.23444, 1.23469), "it straddles 2 %")
+    short = Verdict(LONGEST, Outcome.INCONCLUSIVE, ratio=Estimate(1.23456, 1.23444, 1.23469), reason="it straddles 2 %")
     return verdicts.table(Comparison(before="main", after="this tree", tolerance=0.02, verdicts=[short, long]))
 
 

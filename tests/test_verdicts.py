@@ -96,9 +96,9 @@ def test_many_cases_ask_more_of_each() -> None:
         ([], True),
         ([Verdict("a", Outcome.NEW), Verdict("b", Outcome.REMOVED)], True),
         ([Verdict("a", Outcome.INCONCLUSIVE, reason="contended")], True),
-        ([Verdict("a", Outcome.INCONCLUSIVE, Estimate(1.0))], True),
-        ([Verdict("a", Outcome.INCONCLUSIVE, Estimate(1.0, 0.9, 1.1))], False),
-        ([Verdict("a", Outcome.SAME, Estimate(1.0, 0.99, 1.01)), Verdict("b", Outcome.NEW)], False),
+        ([Verdict("a", Outcome.INCONCLUSIVE, ratio=Estimate(1.0))], True),
+        ([Verdict("a", Outcome.INCONCLUSIVE, ratio=Estimate(1.0, 0.9, 1.1))], False),
+        ([Verdict("a", Outcome.SAME, ratio=Estimate(1.0, 0.99, 1.01)), Verdict("b", Outcome.NEW)], False),
         ([Verdict("a", Outcome.UNVERIFIED)], False),
     ],
 )

@@ -41,8 +41,9 @@ def embedded_digits(seed: int = 0) -> Dataset:
     inks = digits.images * (255 / 16)
     rng = np.random.default_rng((seed, 1))  # original_indices uses the stream of the seed itself
     parts = zip(original_indices(seed), SIZES, strict=True)
-    splits = [_distort(inks[own], digits.target[own], rows, rng) for own, rows in parts]
-    return Dataset("embedded digits", f"scikit-learn, distorted with seed {seed}", *splits)
+    train, validation, test = (_distort(inks[own], digits.target[own], rows, rng) for own, rows in parts)
+    source = f"scikit-learn, distorted with seed {seed}"
+    return Dataset(name="embedded digits", source=source, train=train, validation=validation, test=test)
 
 
 def _distort(inks: NDArray[np.float64], labels: NDArray[np.int64], rows: int, rng: np.random.Generator) -> Split:

@@ -39,7 +39,7 @@ class Split:
     labels: UInt8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """The images to train, validate and test on, and their origin.
 

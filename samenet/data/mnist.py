@@ -78,7 +78,7 @@ def _read_folder(folder: Path) -> Dataset:
     both, test = _read_pair(folder, "train", least=2), _read_pair(folder, "t10k", least=1)
     rows = len(both.labels) * 5 // 6
     train, validation = Split(both.images[:rows], both.labels[:rows]), Split(both.images[rows:], both.labels[rows:])
-    dataset = Dataset("IDX files", str(folder), train, validation, test)
+    dataset = Dataset(name="IDX files", source=str(folder), train=train, validation=validation, test=test)
     return replace(dataset, name="MNIST") if dataset.sha256 == CONTENT_SHA256 else dataset
 
 

@@ -33,7 +33,13 @@ def plan(*, iterations: int = 50, **changes: Any) -> Plan:
     """Return a small plan on one CPU."""
     small = Plan(
         workload=WORKLOAD,
-        dataset=Dataset("random", "a generator", make_split(1000), make_split(200), make_split(200)),
+        dataset=Dataset(
+            name="random",
+            source="a generator",
+            train=make_split(1000),
+            validation=make_split(200),
+            test=make_split(200),
+        ),
         cpus=choose_cpus(1),
         iterations=iterations,
         rounds=1,

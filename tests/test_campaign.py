@@ -125,6 +125,7 @@ def test_every_entry_has_one_block_in_each_turn() -> None:
     assert [(each.launch, each.turn) for each in rounds] == sorted((each.launch, each.turn) for each in rounds)
 
 
+@pytest.mark.alone
 def test_the_length_of_blocks_is_found_with_all_other_workers_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Next to another worker, small steps can take a hundred times as long: a round was thousands of short blocks."""
     running, others = [], set(psutil.Process().children())

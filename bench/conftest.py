@@ -5,6 +5,7 @@ What needs more than pytest and numpy is imported in the hooks, so that its abse
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
     try:
         add_options(parser.getgroup("samenet", "samenet: the same network in every framework"))
-    except ValueError as error:
+        parser.parse_known_args([])  # which finds two options of one name before pytest 9.2
+    except (ValueError, argparse.ArgumentError) as error:
         reason = f"another plugin of pytest has one of samenet's options ({error})"
         raise pytest.UsageError(f"{reason}; switch it off, as with -p no:timeout") from None
 

@@ -169,7 +169,7 @@ class Plugin:
         if results.against and ended and Comparison.saved(results.against).is_empty:
             reason = "nothing was compared, since no case could be judged; --allow-empty lets this pass"
             self._ending.problem(reason, saved=True)
-        if not self._config.pluginmanager.hasplugin("terminalreporter"):
+        if not self._has_summary:
             self._show(results)
 
     def kept(self, remedy: str = "") -> str:
@@ -178,10 +178,15 @@ class Plugin:
         paths = [str(journal.path) for journal in journals if journal.path and journal.path.exists()]
         return f"; its rounds are in {', '.join(paths)}: {remedy}rerun with --resume" if paths else ""
 
+    @property
+    def _has_summary(self) -> bool:
+        """Whether pytest prints a summary; with --no-summary it does not call the hook before its version 9.2."""
+        return self._config.pluginmanager.hasplugin("terminalreporter") and not self._config.option.no_summary
+
     def pytest_terminal_summary(self) -> None:
         """Print the results, and what went wrong with the outputs."""
         with self._ending.caught():
-            if self.merged:
+            if self.merged and self._has_summary:
                 self._show(self.merged)
         for text in self._ending.unsaid():
             self._say(text, red=True)

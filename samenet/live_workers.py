@@ -208,7 +208,8 @@ class LiveWorkers:
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
         """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
         plan, claims = self.plan, entry.case.implementation.shares_work
-        losses, weights = worker.run(self.parity_reference.steps).losses, worker.params()
+        steps = WATCH_STEPS if entry.role is Role.BOUND else self.parity_reference.steps
+        losses, weights = worker.run(steps).losses, worker.params()
         versions, pools = worker.versions(), tuple(worker.thread_pools())
         for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
             seen = watched_run(worker, WATCH_STEPS)

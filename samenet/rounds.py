@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from samenet.threads import Activity
     from samenet.workers import Run, Worker
 
-TRIAL_STEPS = 50
+TRIAL_STEPS = 20
 NEARLY = 0.9  # of the seconds for which steps are looked for: a run as long as that is long enough
 
 

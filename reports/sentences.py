@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from impls.lanes import Device
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from samenet.results import CampaignRecord, CaseResult, NoiseFloor
     from samenet.storage import Rejected, Slice, Storage
 
+DRIFT = 1.1  # of the slowest launch over the fastest; those on a quiet machine differ by 3 %
 MOST_FILES = 5  # files that a sentence names; tables have them all
 BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}  # as threadpoolctl and as their makers call them
 
@@ -39,6 +40,20 @@ def bound_sentence(bound: CaseResult) -> str:
     blas = bound.manifest.get("blas")  # not what the process has loaded: numpy's BLAS is in every one
     products = f"the step's matrix products alone, by {blas}" if blas else "the step's matrix products alone"
     return f"The bound is {bound.case}: {products} ({versions(bound)})."
+
+
+def drift_sentence(bound: CaseResult) -> str:
+    """Say that the machine was not equally fast in all launches, as on a host with other guests; empty if it was."""
+    launches: dict[int, list[float]] = {}
+    for (launch, _), seconds in bound.clean_seconds.items():
+        launches.setdefault(launch, []).append(seconds)
+    paces = [median(seconds) for seconds in launches.values()]
+    if not paces or max(paces) < DRIFT * min(paces):
+        return ""
+    return (
+        f"The machine changed its speed during the run: in the slowest launch {bound.case} took"
+        f" {max(paces) / min(paces):.2f} times as long as in the fastest. Intervals cover all launches."
+    )
 
 
 def versions_sentence(cases: Sequence[CaseResult]) -> tuple[str, ...]:

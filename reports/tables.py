@@ -16,7 +16,7 @@ from reports.cases import accelerators, error_rates, row_name, start_seconds, st
 from reports.document import Column, Role, Row, Table, plain_rows
 from reports.frame import case_frame, curve_frame
 from reports.numbers import UNKNOWN, figure, mebibytes, single
-from reports.sentences import bound_sentence, gpu_notes, reasons, versions_sentence
+from reports.sentences import bound_sentence, drift_sentence, gpu_notes, reasons, versions_sentence
 from samenet.records import State
 from samenet.speedups import speedup, valid_cases
 from samenet.stats import Estimate
@@ -61,7 +61,8 @@ def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | N
         over = "1" if case.case == baseline else estimated(figures[case.case], "speedup")
         rows.append(Row(result_cells(case, figures[case.case]) | {time.name: figure(case.timed), speedup.name: over}))
     rows += [Row(described(case), marked=True) for case in without_number(cases)]
-    notes = (FOOTNOTE, *([bound_sentence(bound)] if bound else []), *gpu_notes(cases), *reasons(cases))
+    of_bound = filter(None, (bound_sentence(bound), drift_sentence(bound))) if bound else ()
+    notes = (FOOTNOTE, *of_bound, *gpu_notes(cases), *reasons(cases))
     instead = {VERSIONS.name: versions_sentence(cases), STATE.name: ()}  # a row without a number shows its state anyway
     return Table(
         name="comparison",

@@ -28,7 +28,7 @@ from samenet.results import CampaignRecord, NoiseFloor, Outcome, Results, Verdic
 from samenet.speedups import choose_baseline
 from samenet.stats import Estimate
 from samenet.storage import read_storage
-from tests.support.saved_runs import case_result, failed, record, run, save
+from tests.support.saved_runs import case_result, failed, record, run, save, timed_round
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +93,18 @@ def test_a_campaign_that_did_not_end_is_marked(tmp_path: Path, campaign: str, wo
         f"2026-01-01 01:00 UTC, {campaign}",
         "2026-01-01 00:00 UTC",
     ]
+
+
+@pytest.mark.parametrize(("slowest", "sentences"), [(1.05, 0), (1.3, 1)])
+def test_a_machine_that_changed_its_speed_is_pointed_out(slowest: float, sentences: int) -> None:
+    """By the bound's launches: the median of each, and blocks within a launch may differ."""
+    steady = replace(case_result("numpy-matmul"), rounds=tuple(timed_round(launch, 1.0) for launch in range(5)))
+    drifting = replace(steady, rounds=(*steady.rounds, timed_round(5, slowest)))
+    notes = comparison([case_result()], "numpy-cpu", drifting).notes
+    assert (
+        len([note for note in notes if "numpy-matmul-cpu took 1.30 times as long as in the fastest" in note])
+        == sentences
+    )
 
 
 def test_a_report_says_what_the_bound_is_and_what_against_concluded(tmp_path: Path) -> None:

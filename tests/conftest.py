@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from samenet.environments import ROOT, tox_folder
 from samenet.machine import files
 from tests.support.command_line import Bench
 from tests.support.data import write_dataset
@@ -57,9 +58,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which workers find what others have compiled."""
-    return tmp_path_factory.mktemp("caches")
+def caches() -> Path:
+    """Return a folder in which workers find what others have compiled, those of earlier sessions too."""
+    return tox_folder(ROOT) / "compiled"
 
 
 @pytest.fixture(scope="session", params=CASES, ids=lambda case: case.id)

@@ -41,9 +41,9 @@ def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: An
 @two_cpus
 @pytest.mark.alone
 @pytest.mark.parametrize("case", ON_CPU, ids=lambda case: case.id)
-def test_every_lane_uses_the_threads_that_it_is_given(case: Case, tmp_path: Path) -> None:
+def test_every_lane_uses_the_threads_that_it_is_given(case: Case, caches: Path) -> None:
     """In a network of the book's size each of them shares its work, as it claims to."""
-    assert watch(case, tmp_path) == ""
+    assert watch(case, caches) == ""
 
 
 @two_cpus

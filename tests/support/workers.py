@@ -48,7 +48,9 @@ def live_worker(
     That NVML knows a GPU does not mean that a framework finds it.
     """
     python, chosen = interpreter_for(case), choose_cpus(None) if cpus is None else cpus
-    with Worker(case, python, ROOT, cpus=chosen, folder=folder, environment=environment) as worker:
+    own = folder / case.id  # two that compile into one folder wait for each other
+    own.mkdir(parents=True, exist_ok=True)
+    with Worker(case, python, ROOT, cpus=chosen, folder=own, environment=environment) as worker:
         worker.load_framework()
         if case.device.is_gpu and (reason := worker.missing_device()):
             pytest.skip(reason)

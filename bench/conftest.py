@@ -6,6 +6,7 @@ What needs more than pytest and numpy is imported in the hooks, so that its abse
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
     try:
         add_options(parser.getgroup("samenet", "samenet: the same network in every framework"))
-        parser.parse_known_args([])  # which finds two options of one name before pytest 9.2
+        with contextlib.suppress(pytest.UsageError):  # another plugin may have an option that has to be given
+            parser.parse_known_args([])  # pytest 8 finds two options of one name only as it parses
     except (ValueError, argparse.ArgumentError) as error:
         reason = f"another plugin of pytest has one of samenet's options ({error})"
         raise pytest.UsageError(f"{reason}; switch it off, as with -p no:timeout") from None

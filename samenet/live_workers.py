@@ -145,7 +145,7 @@ class LiveWorkers:
         self._choose_bound()
         # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.
         for entry in order:
-            if self.is_live(entry) and entry.label not in self.rounds:
+            if self.is_live(entry) and entry.label not in self.rounds and not self.plan.continues:
                 with self.guarded(entry), self.running(entry):
                     self._divide(entry)
 
@@ -186,7 +186,8 @@ class LiveWorkers:
             if may_be_shared(entry.case.device):
                 worker.pause()
             else:
-                self._divide(entry)
+                if self.is_live(entry):
+                    self._divide(entry)
                 worker.kill()
 
     def _new_worker(self, entry: Entry) -> Worker:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from samenet.workers import Run, Worker
 
 TRIAL_STEPS = 20
-NEARLY = 0.9  # of the seconds for which steps are looked for: a run as long as that is long enough
+LONG_ENOUGH = 0.9  # share of the wanted seconds that a run has to take
+MOST_STEPS = 1_000_000  # of such a run: a trainer that leaves steps out would be asked for more and more of them
 
 
 def warm_up(worker: Worker) -> None:
@@ -91,18 +92,18 @@ def watched_run(worker: Worker, steps: int) -> Activity | None:
     return watch.stop(len(worker.cpus), run.cpu_seconds) if watch else None
 
 
-def steps_for(seconds: float, run: Callable[[int], float], most: float = math.inf) -> int:
+def steps_for(seconds: float, run: Callable[[int], float], most: int = MOST_STEPS) -> int:
     """Return how many steps take ``seconds``, or ``most`` if these take less; ``run`` does some, and says how long (s).
 
-    Two runs have to be long enough, and the fastest one counts: another process may have the CPU for a moment, and a
+    Three runs have to be long enough, and the fastest one counts: another process may have the CPU for a moment, and a
     short run may cost something besides its steps.
     """
     steps, enough, pace = 1, 0, math.inf
-    while enough < 2 and steps < most:
+    while enough < 3 and steps < most:
         taken = run(steps)
-        enough += taken >= NEARLY * seconds
+        enough += taken >= LONG_ENOUGH * seconds
         pace = min(pace, taken / steps)
-        steps = math.ceil(min(most, seconds / pace if enough else max(seconds / pace, steps + 1)))
+        steps = math.ceil(min(most, seconds / pace))
     return steps
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from impls.lanes import Case
 from samenet.environments import ROOT, tox_folder
 from samenet.machine import files
 from tests.support.command_line import Bench
@@ -50,16 +51,17 @@ def own_a_cpu(process: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a lane in one process, since they share its worker, and those that share a fixture."""
+    """Keep the tests of a lane in one process, since they share its worker and what it has compiled."""
     for item in items:
-        case = item.callspec.params.get("worker") if hasattr(item, "callspec") else None
-        if case:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        case = given.get("worker") or given.get("case")
+        if isinstance(case, Case):
             item.add_marker(pytest.mark.xdist_group(case.id))
 
 
 @pytest.fixture(scope="session")
 def caches() -> Path:
-    """Return a folder in which workers find what others have compiled, those of earlier sessions too."""
+    """Return a folder in which workers find what those of the same case have compiled, in earlier sessions too."""
     return tox_folder(ROOT) / "compiled"
 
 

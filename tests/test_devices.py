@@ -259,13 +259,13 @@ def test_the_steps_of_a_block_follow_from_long_runs() -> None:
     assert 0.098 <= 20e-6 * steps_for(0.1, lambda steps: 0.002 + 20e-6 * steps) <= 0.1
 
 
-@pytest.mark.parametrize("stalled", range(4))
-def test_a_moment_without_the_cpu_does_not_shorten_the_blocks(stalled: int) -> None:
-    """Any of the runs may have one: in short blocks a round would take many times as long."""
+@pytest.mark.parametrize("stalled", [{0}, {1}, {2}, {3}, {0, 1}, {1, 2}])
+def test_a_moment_without_the_cpu_does_not_shorten_the_blocks(stalled: set[int]) -> None:
+    """Any of the runs may have one, or two: in short blocks a round would take many times as long."""
     runs = count()
 
     def run(steps: int) -> float:
-        return 1e-4 * steps + (0.08 if next(runs) == stalled else 0)
+        return 1e-4 * steps + (0.08 if next(runs) in stalled else 0)
 
     assert 450 <= steps_for(0.05, run) <= 500
 

@@ -13,7 +13,7 @@ from samenet.threads import Activity, ThreadWatch, shortage
 from tests.support.command_line import TRIES, Bench, records
 from tests.support.data import make_split
 from tests.support.kernel import write
-from tests.support.workers import CASES, live_worker
+from tests.support.workers import CASES, live_worker, two_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,6 @@ BOOK = Workload()
 ON_CPU = [case for case in CASES if not case.device.is_gpu]  # of a worker on a GPU no threads are watched
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 BOOK_SIZE = ("--workload", "hidden=500,batch_size=600", "--threads", "2")
-two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="one CPU has no other that a thread could lack")
 
 
 def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from impls.lanes import Case, Implementation
 
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
+
+two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
 
 
 def implementation(name: str) -> Implementation:

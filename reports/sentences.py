@@ -11,7 +11,7 @@ from impls.lanes import Device
 from reports.cases import accelerators, versions, without_number
 from reports.numbers import UNKNOWN, figure, moment
 from samenet.speedups import speedup, valid_cases
-from samenet.stats import FEWEST_VALUES
+from samenet.stats import FEWEST_VALUES, by_launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,10 +46,7 @@ def bound_sentence(bound: CaseResult) -> str:
 
 def drift_sentence(bound: CaseResult) -> str:
     """Say that the machine was not equally fast in all launches, as on a host with other guests; empty if it was."""
-    launches: dict[int, list[float]] = {}
-    for (launch, _), seconds in bound.clean_seconds.items():
-        launches.setdefault(launch, []).append(seconds)
-    paces = [median(seconds) for seconds in launches.values() if len(seconds) >= FEWEST_VALUES]
+    paces = [median(seconds) for seconds in by_launch(bound.clean_seconds) if len(seconds) >= FEWEST_VALUES]
     ratio = max(paces) / min(paces) if paces else 1.0
     if not DRIFT <= ratio < math.inf:  # a damaged file may have any times
         return ""

@@ -145,7 +145,7 @@ class LiveWorkers:
         self._choose_bound()
         # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.
         for entry in order:
-            if self.is_live(entry) and entry.label not in self.rounds and not self.plan.continues:
+            if self._lacks_blocks(entry):
                 with self.guarded(entry), self.running(entry):
                     self._divide(entry)
 
@@ -186,7 +186,7 @@ class LiveWorkers:
             if may_be_shared(entry.case.device):
                 worker.pause()
             else:
-                if self.is_live(entry):
+                if self._lacks_blocks(entry):
                     self._divide(entry)
                 worker.kill()
 
@@ -234,13 +234,15 @@ class LiveWorkers:
         elif short:
             self.lose(entry, State.UNDERSUBSCRIBED, short)
 
+    def _lacks_blocks(self, entry: Entry) -> bool:
+        """Return whether an entry's round has not been divided yet; those of a training in epochs are the plan's."""
+        return self.is_live(entry) and entry.label not in self.rounds and not self.plan.continues
+
     def _divide(self, entry: Entry) -> None:
         """Divide an entry's round into blocks; what is compared with a case has blocks of the same length as it.
 
         No other worker may run meanwhile.
         """
-        if self.plan.continues or entry.label in self.rounds:
-            return
         pair = [each.label for each in self.entries if (each.of or each.label) == (entry.of or entry.label)]
         made = next((self.rounds[label].spans for label in pair if label in self.rounds), None)
         if entry.case.device.is_gpu:

@@ -93,6 +93,14 @@ def significant(value: float, count: int) -> int:
     return max(0, count - 1 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
 
 
+def by_launch(values: Mapping[Key, float]) -> list[list[float]]:
+    """Return the ``values``, keyed by (launch, turn), of each launch, in the order of its turns."""
+    launches: dict[int, list[float]] = {}
+    for (launch, _), value in sorted(values.items()):
+        launches.setdefault(launch, []).append(value)
+    return list(launches.values())
+
+
 def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estimate:
     """Return what is typical of positive ``values``, keyed by (launch, turn), with its interval.
 
@@ -103,10 +111,7 @@ def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estim
     time: then the interval does not know how much launches differ. It is on the log scale, so that it never reaches
     0.
     """
-    launches: dict[int, list[float]] = {}
-    for (launch, _), value in sorted(values.items()):
-        launches.setdefault(launch, []).append(value)
-    groups = [np.array(group) for group in launches.values()]
+    groups = [np.array(group) for group in by_launch(values)]
     long = [group for group in groups if len(group) >= FEWEST_VALUES]
     if len(long) >= FEWEST_LAUNCHES:
         groups = long

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.requirements import lacking
-from impls.registry import CUDA, cases
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -83,6 +82,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test for each case."""
+    from bench.options import offered  # noqa: PLC0415
     from bench.replay import WorkerClock  # noqa: PLC0415
 
     if "case" in metafunc.fixturenames:
@@ -94,7 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                     id=case.id,
                     marks=[pytest.mark.benchmark(timer=WorkerClock()), getattr(pytest.mark, case.implementation.lane)],
                 )
-                for case in cases(tuple(dict.fromkeys(metafunc.config.option.gpu or (CUDA,))))
+                for case in offered(metafunc.config.option)
             ],
         )
 

@@ -114,7 +114,10 @@ def render(protocol: Protocol, results: Results, output: Output) -> tuple[str, l
     console = open_console(output)
     if results.against:
         compared = Comparison.saved(results.against)
-        return compared.title, [*as_lines(verdicts.table(compared), console, PAGE), wrap(compared.summary, console)]
+        lines = [*as_lines(verdicts.table(compared), console, PAGE), wrap(compared.summary, console)]
+        if not results.against.commit:  # versions, which differ in more than the step
+            lines += as_lines(tables.phases(results.cases, choose_baseline(results.cases)), console, PAGE)
+        return compared.title, lines
     baseline = choose_baseline(results.cases)
     comparison = tables.comparison(results.cases, baseline, results.bound)
     lines = as_lines(comparison, console, PAGE, drop=tables.IN_PHASES)

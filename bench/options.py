@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 
 from impls.devices import KINDS, NEEDS_PORT
 from impls.lanes import Device
-from impls.registry import cases
+from impls.registry import CUDA, cases
 from samenet.data import cache_folder
+from samenet.errors import SettingsError
 from samenet.protocols import Epochs, Settings
+from samenet.versions import Versions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
+    from impls.lanes import Case
     from samenet.protocols import Protocol
 
 
@@ -75,6 +80,21 @@ def interpreter(text: str) -> tuple[str, Path]:
     return name, Path(path).absolute()
 
 
+def versions(text: str) -> str:
+    """Read versions of a package that an implementation here runs on."""
+    try:
+        Versions.parse(text).expand(cases())
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def offered(option: argparse.Namespace) -> Sequence[Case]:
+    """Return the cases that the options offer: on the CPU and on each GPU, with each of the versions."""
+    every = cases(tuple(dict.fromkeys(option.gpu or (CUDA,))))
+    return every if option.versions is None else Versions.parse(option.versions).expand(every)
+
+
 def fill_in(option: argparse.Namespace) -> None:
     """Take an empty --benchmark-storage, which would be the current folder, as if it were not given."""
     if not option.benchmark_storage.removeprefix("file://"):
@@ -98,6 +118,8 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
         threads=option.threads,
         seed=option.seed,
         against=option.against,
+        versions=option.versions,
+        reference_version=option.reference_version,
         tolerance=option.tolerance / 100,
         budget_seconds=option.budget,
         data=option.data,
@@ -111,13 +133,13 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
 def add_options(group: pytest.OptionGroup) -> None:
     """Add the options to ``group``."""
     add = group.addoption
-    add("--iterations", type=count, help="Updates in one round. Default: 1000; with --against 100.")
+    add("--iterations", type=count, help="Updates in one round. Default: 1000; with --against or --versions 100.")
     add(
         "--budget",
         type=positive,
         metavar="SECONDS",
         help="Measuring time after which a campaign ends, if its speedups or its verdicts are not clear before that."
-        " Default: 120; with --against 90.",
+        " Default: 120; with --against or --versions 90.",
     )
     add(
         "--rounds",
@@ -135,14 +157,26 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Measure the cases of this git revision interleaved with the present ones; fail where one is slower now.",
     )
     add(
+        "--versions",
+        type=versions,
+        metavar="PACKAGE==VERSION,...",
+        help="Measure each case with several versions of a package interleaved, such as jax==0.8.3,0.9.2; fail where"
+        " one is slower than the first.",
+    )
+    add("--reference-version", metavar="VERSION", help="Which of --versions the others are compared with.")
+    add(
         "--tolerance",
         type=positive,
         default=100 * Settings.tolerance,
         metavar="PERCENT",
-        help="Change that --against ignores. Default: %(default)g.",
+        help="Change that --against and --versions ignore. Default: %(default)g.",
     )
-    add("--comment", type=location, metavar="FILE", help="Write the verdicts of --against as Markdown.")
-    add("--allow-empty", action="store_true", help="Let --against pass where it could not judge a single case.")
+    add("--comment", type=location, metavar="FILE", help="Write the verdicts of --against or --versions as Markdown.")
+    add(
+        "--allow-empty",
+        action="store_true",
+        help="Let --against and --versions pass where they could not judge a single case.",
+    )
     add(
         "--resume",
         action="store_true",

@@ -26,8 +26,10 @@ def check(config: pytest.Config) -> None:
         SettingsError: there is one.
     """
     option, benchmarks = config.option, config._benchmarksession  # type: ignore[attr-defined]  # noqa: SLF001
-    if option.comment and option.against is None:
-        raise SettingsError("--comment writes the verdicts of --against; add --against REV, or leave --comment out")
+    if option.comment and option.against is None and option.versions is None:
+        raise SettingsError(
+            "--comment writes the verdicts of --against or --versions; add one of them, or leave --comment out"
+        )
     storage, name = storage_folder(option), benchmarks.save or benchmarks.autosave
     if storage and name:
         try:

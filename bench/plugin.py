@@ -72,7 +72,7 @@ class Plugin:
         dataset = None
         for size, chosen in selection.cases.items():
             of_size = Scaling(sizes=(size,)) if size else protocol
-            measurement = Measurement(chosen, settings(option, of_size), dataset)
+            measurement = Measurement(chosen, settings(option, of_size), dataset, self._say)
             self._measurements[size], dataset = measurement, measurement.dataset
             self._waiting |= {(case, size) for case in chosen}
         check_resume(list(self._measurements.values()))

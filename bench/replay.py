@@ -45,18 +45,19 @@ def store(result: CaseResult, benchmark: BenchmarkFixture, request: pytest.Fixtu
     benchmark.extra_info.update(as_builtins(result))
     benchmark.group = f"{result.iterations} iterations of workload {result.fingerprint}"
     if result.state is not State.VALID:
-        end_without_number(result, benchmark)
+        is_version = request.node.callspec.params["case"].version is not None
+        end_without_number(result, benchmark, skips=is_version or result.state.is_machines_fault)
     whole = [result.timed.value] if result.training else None
     clock = request.node.get_closest_marker("benchmark").kwargs["timer"]
     clock.durations = whole or list(result.clean_seconds.values())
     benchmark.pedantic(clock.advance, setup=clock.reset, rounds=len(clock.durations))
 
 
-def end_without_number(result: CaseResult, benchmark: BenchmarkFixture) -> None:
+def end_without_number(result: CaseResult, benchmark: BenchmarkFixture, *, skips: bool) -> None:
     """Skip or fail the test with the case's reason, from inside pytest-benchmark.
 
     Entered without a duration and marked, so that the run is saved with the reason in it, and with no figure.
     """
     benchmark.has_error = True
-    end = pytest.skip if result.state.is_machines_fault else partial(pytest.fail, pytrace=False)
+    end = pytest.skip if skips else partial(pytest.fail, pytrace=False)
     benchmark.pedantic(end, args=(f"{result.state}: {result.reason}",))

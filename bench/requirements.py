@@ -12,6 +12,7 @@ NEEDED = {
     "execnet": "execnet",
     "msgspec": "msgspec",
     "numpy": "numpy",
+    "packaging": "packaging",
     "pandas": "pandas",
     "pytest_benchmark": "pytest-benchmark",
     "rich": "rich",

@@ -151,16 +151,32 @@ class Implementation:
 
 
 @dataclass(frozen=True)
+class PackageVersion:
+    """One version of a package, or of Python."""
+
+    package: str
+    version: str
+
+    def __str__(self) -> str:
+        """Return its name in ids and tables."""
+        return f"{self.package} {self.version}"
+
+
+@dataclass(frozen=True)
 class Case:
-    """An implementation on a device; its id, such as ``torch-cpu``, is the name of its test."""
+    """An implementation on a device; its id, such as ``torch-cpu``, is the name of its test.
+
+    ``version`` is set where versions of a package are compared: ``jax-cpu @ jax 0.9.2``.
+    """
 
     implementation: Implementation
     device: Device
+    version: PackageVersion | None = None
 
     @property
     def id(self) -> str:
-        """The name of the case: ``<implementation>-<device>``."""
-        return f"{self.implementation.name}-{self.device}"
+        """The name of the case: ``<implementation>-<device>``, and the version if one was asked for."""
+        return f"{self.implementation.name}-{self.device}" + (f" @ {self.version}" if self.version else "")
 
     @property
     def manifest(self) -> dict[str, str]:

@@ -23,9 +23,14 @@ def without_number(cases: Sequence[CaseResult]) -> list[CaseResult]:
     return [case for case in cases if case.state is not State.VALID]
 
 
+def without_device(case: CaseResult) -> str:
+    """Return the name that a case has on every device: its implementation, and its version if it has one."""
+    return case.case.replace(f"-{case.device}", "", 1)
+
+
 def row_name(case: CaseResult) -> str:
     """Return the name of the row that has a case's time on the CPU and on one GPU, or on another GPU."""
-    return case.implementation if case.device in FIRST else f"{case.implementation} on {case.device}"
+    return without_device(case) if case.device in FIRST else f"{without_device(case)} on {case.device}"
 
 
 def accelerators(cases: Sequence[CaseResult]) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.document import Table
-    from samenet.results import CaseResult, Results, RevisionRecord, Verdict
+    from samenet.results import CaseResult, ComparisonRecord, Results, Verdict
     from samenet.stats import Estimate
 
 
@@ -26,7 +26,7 @@ def measured(results: Results) -> list[CaseResult]:
     return [case for case in results.cases if case.state is not State.SKIPPED]
 
 
-def decided(results: Results, record: RevisionRecord) -> tuple[Verdict, ...]:
+def decided(results: Results, record: ComparisonRecord) -> tuple[Verdict, ...]:
     """Return the verdicts on the cases that are measured."""
     names = {case.case for case in measured(results)}
     return tuple(verdict for verdict in record.verdicts if verdict.case in names)

@@ -12,7 +12,16 @@ import pandas as pd
 
 from impls.workload import Workload
 from reports.book import BOOK_ROWS, FOOTNOTE
-from reports.cases import accelerators, error_rates, row_name, start_seconds, startup, versions, without_number
+from reports.cases import (
+    accelerators,
+    error_rates,
+    row_name,
+    start_seconds,
+    startup,
+    versions,
+    without_device,
+    without_number,
+)
 from reports.document import Column, Role, Row, Table, plain_rows
 from reports.frame import case_frame, curve_frame
 from reports.numbers import UNKNOWN, figure, mebibytes, single
@@ -115,7 +124,7 @@ def gpu(cases: Sequence[CaseResult]) -> Table:
     cpu_seconds, gpu_seconds = (row.seconds for row in BOOK_ROWS)
     book = ("book, Theano", f"{cpu_seconds:.0f}*", f"{gpu_seconds:.0f}*", f"{cpu_seconds / gpu_seconds:.1f}", "")
     rows, data = [], []
-    valid = {(case.implementation, case.device): case for case in valid_cases(cases)}
+    valid = {(without_device(case), case.device): case for case in valid_cases(cases)}
     for name in dict.fromkeys(name for name, _ in valid):
         on_cpu = valid.get((name, "cpu"))
         for device in accelerators([case for (other, _), case in valid.items() if other == name]) or ["cuda"]:

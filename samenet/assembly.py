@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from samenet.comparison import RevisionComparison
+    from samenet.comparison import PairedComparison
     from samenet.events import Header, Log
     from samenet.results import CaseResult
 
@@ -29,7 +29,7 @@ def assemble(
     results: Mapping[str, CaseResult],
     campaign: CampaignRecord,
     *,
-    comparison: RevisionComparison | None = None,
+    comparison: PairedComparison | None = None,
     absent: Collection[str] = (),
     selected: Collection[str] | None = None,
 ) -> Results:
@@ -42,7 +42,8 @@ def assemble(
     cases = [results[label] for label in by_role[Role.CASE]]
     against = None
     if comparison:
-        verdicts = {case.case: comparison.verdict(case.case, results) for case in cases if case.case not in absent}
+        judged = {case.case: comparison.verdict(case.case, results) for case in cases if case.case not in absent}
+        verdicts = {case: verdict for case, verdict in judged.items() if verdict}
         cases = [replace(case, verdict=verdicts.get(case.case)) for case in cases]
         against = comparison.record(list(verdicts.values()), results)
     twin = next(iter(by_role[Role.TWIN]), None)

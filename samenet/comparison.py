@@ -1,15 +1,16 @@
-"""Two revisions in one campaign: each present case interleaved with the same case as it was, and the verdicts."""
+"""Pairs of cases in one campaign: this tree against a revision, or versions of a package; and the verdicts on them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from impls.registry import cases
 from samenet.errors import NoInterpreterError
 from samenet.plan import FEWEST_LAUNCHES, Entry, Role
 from samenet.records import State
-from samenet.results import Outcome, RevisionRecord, Verdict
+from samenet.results import ComparisonRecord, Outcome, Verdict
 from samenet.stats import paired_ratio
 from samenet.verdicts import Comparison, confidence, judge_case
 
@@ -20,19 +21,61 @@ if TYPE_CHECKING:
     from samenet.results import CaseResult
     from samenet.revision import Revision
     from samenet.stats import Estimate
+    from samenet.versions import Versions
 
 
 @dataclass(frozen=True, kw_only=True)
-class RevisionComparison:
-    """A comparison with ``revision``; ``tolerance`` (0.02 is 2 %) is the change that it lets pass.
+class PairedComparison(ABC):
+    """A comparison of cases with other ones of the same campaign, each in a group with what it is compared with.
 
-    ``entries`` are the present cases, each followed by the former one in a group with it; ``missing`` says, by case,
-    why a former one cannot be measured.
+    ``tolerance`` (0.02 is 2 %) is the change that it lets pass.
+    """
+
+    tolerance: float
+    entries: Sequence[Entry]
+
+    @property
+    @abstractmethod
+    def before(self) -> Mapping[str, str]:
+        """The label of what a case is compared with, by the case's label."""
+
+    @abstractmethod
+    def verdict(self, case: str, results: Mapping[str, CaseResult]) -> Verdict | None:
+        """Return the verdict on ``case``, or None where others are compared with it."""
+
+    @abstractmethod
+    def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
+        """Return the comparison as it is saved."""
+
+    def _ratio(self, after: CaseResult, before: CaseResult) -> Estimate | None:
+        return paired_ratio(after.clean_seconds, before.clean_seconds, confidence(len(self.before), after.confidence))
+
+    def undecided(self, results: Mapping[str, CaseResult]) -> set[str]:
+        """Return the labels of the entries whose verdict another launch may change: they get the time of the others."""
+
+        def decided(case: str) -> bool:
+            pair = [results[label] for label in (case, self.before.get(case, case))]
+            if any(result.state is not State.VALID for result in pair):
+                return not any(result.state.may_recover for result in pair)
+            enough = len(results[case].launches) >= FEWEST_LAUNCHES
+            verdict = self.verdict(case, results)
+            return enough and verdict is not None and verdict.word is not Outcome.INCONCLUSIVE
+
+        judged = {entry.label for entry in self.entries if entry.role is Role.CASE} - set(self.before.values())
+        waiting = {label for label in judged if not decided(label)}
+        return waiting | {self.before[label] for label in waiting if label in self.before}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RevisionComparison(PairedComparison):
+    """A comparison with ``revision``.
+
+    ``entries`` are the present cases, each followed by the former one; ``missing`` says, by case, why a former one
+    cannot be measured.
     """
 
     revision: Revision
-    tolerance: float
-    entries: Sequence[Entry]
     missing: Mapping[str, str]
 
     @classmethod
@@ -66,44 +109,104 @@ class RevisionComparison:
         return cls(revision=revision, tolerance=tolerance, entries=entries, missing=missing)
 
     @property
-    def former(self) -> dict[str, str]:
+    def before(self) -> dict[str, str]:
         """The labels of the former cases, by those of the present ones."""
         return {entry.of: entry.label for entry in self.entries if entry.role is Role.FORMER}
 
     def verdict(self, case: str, results: Mapping[str, CaseResult]) -> Verdict:
         """Return the verdict on the present ``case``."""
-        after, former = results[case], self.former
+        after, former = results[case], self.before
         if case in self.missing and after.state is State.VALID:
             return Verdict(case, Outcome.INCONCLUSIVE, reason=self.missing[case])
         before = results[former[case]] if case in former else None
         return judge_case(after, before, self.revision.name, self._ratio, self.tolerance)
 
-    def _ratio(self, after: CaseResult, before: CaseResult) -> Estimate | None:
-        return paired_ratio(after.clean_seconds, before.clean_seconds, confidence(len(self.former), after.confidence))
-
-    def undecided(self, results: Mapping[str, CaseResult]) -> set[str]:
-        """Return the labels of the entries whose verdict another launch may change: they get the time of the others."""
-        former = self.former
-
-        def decided(case: str) -> bool:
-            pair = [results[label] for label in (case, former.get(case, case))]
-            if any(result.state is not State.VALID for result in pair):
-                return not any(result.state.may_recover for result in pair)
-            enough = len(results[case].launches) >= FEWEST_LAUNCHES
-            return enough and self.verdict(case, results).word is not Outcome.INCONCLUSIVE
-
-        return {entry.label for entry in self.entries if not decided(entry.group)}
-
-    def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> RevisionRecord:
+    def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
         """Return the comparison as it is saved: the ``verdicts`` on the present cases, and the cases that are gone."""
         gone = sorted(set(self.revision.cases) - {case.id for case in cases()})
         removed = [Verdict(case, Outcome.REMOVED, reason=f"only {self.revision.name} has it") for case in gone]
-        record = RevisionRecord(
-            revision=self.revision.name,
-            commit=self.revision.commit,
-            tolerance=self.tolerance,
-            verdicts=(*verdicts, *removed),
-            before=tuple(results[label] for label in self.former.values()),
+        return concluded(
+            ComparisonRecord(
+                revision=self.revision.name,
+                commit=self.revision.commit,
+                tolerance=self.tolerance,
+                verdicts=(*verdicts, *removed),
+                before=tuple(results[label] for label in self.before.values()),
+            )
         )
-        comparison = Comparison.saved(record)
-        return replace(record, regression=comparison.regression, summary=comparison.summary)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class VersionComparison(PairedComparison):
+    """A comparison of ``versions`` of a package with one of them, for each lane."""
+
+    versions: Versions
+
+    @classmethod
+    def of(cls, versions: Versions, tolerance: float, present: Sequence[Entry]) -> VersionComparison:
+        """Return the comparison of the ``present`` entries, of which each lane has one with the reference version."""
+        grouped = [replace(entry, group=replace(entry.case, version=None).id) for entry in present]
+        references = {each.group: each.label for each in grouped if is_reference(each, versions)}
+        entries = [
+            each if is_reference(each, versions) else replace(each, of=references.get(each.group, ""))
+            for each in grouped
+        ]
+        return cls(versions=versions, tolerance=tolerance, entries=entries)
+
+    @property
+    def lacks_reference(self) -> bool:
+        """Whether a lane has other versions, but not the one to compare them with."""
+        return any(not entry.of and not is_reference(entry, self.versions) for entry in self.entries)
+
+    @property
+    def before(self) -> dict[str, str]:
+        """The labels of the cases with the reference version, by those of the others."""
+        return {entry.label: entry.of for entry in self.entries if entry.of}
+
+    def verdict(self, case: str, results: Mapping[str, CaseResult]) -> Verdict | None:
+        """Return the verdict on ``case``; one that does not work with its version is no regression of this tree."""
+        after = results[case]
+        if case not in self.before and after.state is not State.SKIPPED:
+            return None
+        if after.state is not State.VALID:
+            return Verdict(case, Outcome.INCONCLUSIVE, reason=f"{after.state}: {after.reason}")
+        before = results[self.before[case]]
+        name = f"{self.versions.package} {self.versions.reference}"
+        verdict = judge_case(after, before, name, self._ratio, self.tolerance)
+        return replace(verdict, reason="; ".join(filter(None, (verdict.reason, self._other_differences(case)))))
+
+    def _other_differences(self, case: str) -> str:
+        """Return which packages differ besides the one that is compared, such as ``jaxlib 0.9.2, not 0.8.3``."""
+        entries = {entry.label: entry for entry in self.entries}
+        after, before = entries[case].installed, entries[self.before[case]].installed
+        others = [name for name in {**before, **after} if name != self.versions.package]
+        return ", ".join(
+            f"{name} {after.get(name, 'none')}, not {before.get(name, 'none')}"
+            for name in sorted(others)
+            if after.get(name) != before.get(name)
+        )
+
+    def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
+        """Return the comparison as it is saved."""
+        del results
+        others = [version for version in self.versions.versions if version != self.versions.reference]
+        return concluded(
+            ComparisonRecord(
+                revision=f"{self.versions.package} {self.versions.reference}",
+                after=f"{self.versions.package} {', '.join(others)}",
+                tolerance=self.tolerance,
+                verdicts=tuple(verdicts),
+            )
+        )
+
+
+def is_reference(entry: Entry, versions: Versions) -> bool:
+    """Return whether the others are compared with ``entry``."""
+    return entry.case.version is not None and entry.case.version.version == versions.reference
+
+
+def concluded(record: ComparisonRecord) -> ComparisonRecord:
+    """Return a record with what follows from its verdicts."""
+    comparison = Comparison.saved(record)
+    return replace(record, regression=comparison.regression, summary=comparison.summary)

@@ -21,6 +21,7 @@ from samenet.plan import Role
 from samenet.records import Launch, State
 from samenet.rounds import steps_for, trial, warm_up, watched_run
 from samenet.threads import shortage
+from samenet.versions import mismatch
 from samenet.workers import Worker
 
 if TYPE_CHECKING:
@@ -165,8 +166,7 @@ class LiveWorkers:
         with self.guarded(entry):
             worker = self._new_worker(entry)
             import_seconds = worker.load_framework()
-            # A former revision may not know the question.
-            asks = entry.case.device.is_gpu and entry.role is not Role.FORMER
+            asks = entry.case.device.is_gpu and entry.role is not Role.FORMER  # which may not know the question
             if asks and (reason := worker.missing_device()):
                 # A device that was there in an earlier launch was lost.
                 self.lose(entry, State.FAILED if self.seen(entry).launches else State.SKIPPED, reason)
@@ -192,7 +192,8 @@ class LiveWorkers:
 
     def _new_worker(self, entry: Entry) -> Worker:
         """Start a process for ``entry``, which is killed at the end of the launch."""
-        cache = self.folder / hashlib.sha256(entry.cluster.encode()).hexdigest()[:12]  # two revisions compile alike
+        compiles_alike = f"{entry.cluster} {entry.case.version or ''}"  # as two revisions do
+        cache = self.folder / hashlib.sha256(compiles_alike.encode()).hexdigest()[:12]
         make_folder(cache)
         worker = self.alive[entry.label] = self._stack.enter_context(
             Worker(
@@ -233,6 +234,8 @@ class LiveWorkers:
             self.lose(entry, State.UNVERIFIED, f"{entry.label} {launch.parity.sentence}")
         elif short:
             self.lose(entry, State.UNDERSUBSCRIBED, short)
+        elif wrong := mismatch(entry.case.version, versions):
+            self.lose(entry, State.FAILED, wrong)
 
     def _lacks_blocks(self, entry: Entry) -> bool:
         """Return whether an entry's round has not been divided yet; those of a training in epochs are the plan's."""

@@ -18,7 +18,7 @@ from samenet.machine.devices import is_absent
 from samenet.machine.gpu_watch import caveats
 from samenet.machine.lock import only_campaign
 from samenet.preparation import prepare
-from samenet.progress import NullProgress
+from samenet.progress import NullProgress, say_nothing
 from samenet.protocols import Settings
 from samenet.records import State
 from samenet.results import CampaignRecord
@@ -26,7 +26,7 @@ from samenet.speedups import unsharp
 from samenet.worker_environment import ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from impls.lanes import Case
     from samenet.data import Dataset
@@ -48,9 +48,10 @@ def measure(
         BusyError: another campaign is running on this machine.
         JournalError: the journal that is to be continued cannot be read.
     """
-    measurement = Measurement(selected, settings or Settings())
+    progress = progress or NullProgress()
+    measurement = Measurement(selected, settings or Settings(), say=progress.advance)
     check_resume([measurement])
-    results = measurement.run(progress or NullProgress())
+    results = measurement.run(progress)
     for journal in measurement.journals:
         if journal.broken:
             warnings.warn(journal.broken, stacklevel=2)
@@ -62,15 +63,23 @@ def measure(
 class Measurement:
     """A measurement that is ready to run: all that can be wrong is checked before the first second is spent on it."""
 
-    def __init__(self, selected: Sequence[Case | str], settings: Settings, dataset: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        selected: Sequence[Case | str],
+        settings: Settings,
+        dataset: Dataset | None = None,
+        say: Callable[[str], None] = say_nothing,
+    ) -> None:
         """Prepare to measure ``selected``, on ``dataset`` or else on what the settings name.
+
+        ``say`` which environments are made for versions of a package, and how much is downloaded.
 
         Raises:
             SettingsError: a setting is wrong.
         """
         self.settings = settings
         self.dataset = dataset or data.load(settings.data)
-        self.parts = prepare(selected, settings, self.dataset)
+        self.parts = prepare(selected, settings, self.dataset, say)
         self.journals: list[Journal] = []
 
     @property

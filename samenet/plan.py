@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from impls.lanes import Case
@@ -76,7 +77,8 @@ class Entry:
 
     In each turn the entries of one ``group`` follow each other, so that nothing else is between what is to be
     compared; without groups every order is as likely. ``root`` is the tree that has the implementation; ``of`` is the
-    label of the case that a twin or a former case is compared with.
+    label of the case that a twin, a former case or another version is compared with. ``installed`` are the versions of
+    all packages, by name, where versions are compared.
     """
 
     label: str
@@ -86,6 +88,7 @@ class Entry:
     role: Role = Role.CASE
     of: str = ""
     group: str = ""
+    installed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def cluster(self) -> str:

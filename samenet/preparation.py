@@ -16,7 +16,7 @@ from impls.lanes import Case, Device
 from impls.registry import bounds
 from impls.registry import cases as all_cases
 from samenet import stats
-from samenet.comparison import RevisionComparison
+from samenet.comparison import RevisionComparison, VersionComparison
 from samenet.context import Context, Data
 from samenet.environments import ROOT, find_interpreter
 from samenet.errors import NoInterpreterError, SettingsError
@@ -28,18 +28,23 @@ from samenet.machine.cpus import choose_cpus
 from samenet.machine.description import describe
 from samenet.machine.devices import is_absent, lacks_precision
 from samenet.machine.temporary import temporary_folder
+from samenet.package_environments import obtain
 from samenet.plan import Entry, Role
+from samenet.progress import say_nothing
 from samenet.protocols import Epochs
 from samenet.revision import check_out
+from samenet.versions import PYTHON
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from samenet.comparison import PairedComparison
     from samenet.context import Machine
     from samenet.data import Dataset
     from samenet.plan import Plan
     from samenet.protocols import Settings
     from samenet.saved import Commit
+    from samenet.versions import Versions
 
 TWIN_OF = "numpy-cpu"  # the case that is entered twice, where it is selected
 
@@ -52,7 +57,7 @@ class Part:
     header: Header
     entries: Sequence[Entry]
     skipped: Mapping[Case, str]
-    comparison: RevisionComparison | None
+    comparison: PairedComparison | None
     unfinished: Path | None
 
     @property
@@ -61,8 +66,12 @@ class Part:
         return {entry.label for entry in self.entries} | {case.id for case in self.skipped}
 
 
-def prepare(selected: Sequence[Case | str], settings: Settings, dataset: Dataset) -> list[Part]:
+def prepare(
+    selected: Sequence[Case | str], settings: Settings, dataset: Dataset, say: Callable[[str], None] = say_nothing
+) -> list[Part]:
     """Check all that can be wrong, and return the campaigns that ``settings`` ask for.
+
+    Environments for versions are made here: ``say`` what that takes.
 
     Raises:
         SettingsError: a setting is wrong.
@@ -70,18 +79,25 @@ def prepare(selected: Sequence[Case | str], settings: Settings, dataset: Dataset
     temporary_folder()
     if isinstance(selected, str):
         raise SettingsError(f"name the cases in a list, such as [{selected!r}]")
-    chosen = list(dict.fromkeys(find_case(case) for case in selected))
+    chosen, versions = list(dict.fromkeys(find_case(case) for case in selected)), settings.asked_versions
+    if versions:
+        chosen = [each for case in chosen for each in ([case] if case.version else versions.expand([case]))]
     cpus = choose_cpus(settings.threads)
     plans = settings.protocol.plans(settings, dataset, cpus)
     revision = check_out(settings.against, ROOT) if settings.against else None
     machine, commit = describe(cpus), present_commit(ROOT)  # before the campaign becomes the load that it records
     parts = []
     for plan in plans:
-        skipped, entries = enter(chosen, plan, settings)
-        comparison = None
+        skipped, entries = enter(chosen, plan, settings, say)
+        comparison: PairedComparison | None = None
+        former = None
         if revision:
             comparison = RevisionComparison.of(revision, settings.tolerance, entries, settings.python, ROOT)
-        header = head(plan, settings, machine, commit, chosen=chosen, former=revision.commit if revision else None)
+            former = revision.commit
+        elif versions:
+            comparison = compare_versions(versions, settings.tolerance, entries, skipped)
+            former = f"{versions}, {versions.reference}"
+        header = head(plan, settings, machine, commit, chosen=chosen, former=former)
         parts.append(
             Part(
                 plan=plan,
@@ -114,20 +130,43 @@ def find_case(case: Case | str) -> Case:
     raise SettingsError(f"there is no case {case}; choose from: {', '.join(each.id for each in all_cases())}")
 
 
-def enter(chosen: Sequence[Case], plan: Plan, settings: Settings) -> tuple[dict[Case, str], list[Entry]]:
+def compare_versions(
+    versions: Versions, tolerance: float, entries: Sequence[Entry], skipped: Mapping[Case, str]
+) -> VersionComparison:
+    """Return the comparison of the ``entries``, each of which needs one with the reference version.
+
+    Raises:
+        SettingsError: there is none for one of them, or no second version of anything.
+    """
+    comparison = VersionComparison.of(versions, tolerance, entries)
+    if comparison.lacks_reference or not comparison.before:
+        reasons = [f"{case.id}: {reason}" for case, reason in skipped.items()]
+        reason = reasons[0] if reasons else f"{versions.package} {versions.reference} is not selected"
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise SettingsError(f"there are no two versions to compare: {reason}{more}")
+    return comparison
+
+
+def enter(
+    chosen: Sequence[Case], plan: Plan, settings: Settings, say: Callable[[str], None] = say_nothing
+) -> tuple[dict[Case, str], list[Entry]]:
     """Return why some cases are skipped, and the entries of the others."""
     skipped, entries = {}, []
     for case in chosen:
         reason = case.unsupported(plan.workload) or is_absent(case.device)
         reason = reason or lacks_precision(case.device, plan.workload.precision)
         try:
-            python = find_interpreter(case.implementation, settings.python, ROOT, case.device)
+            if case.version and not reason:
+                made = obtain(case, ROOT, say)
+                python, installed = made.python, made.about.packages | {PYTHON: made.about.python}
+            else:
+                python, installed = find_interpreter(case.implementation, settings.python, ROOT, case.device), {}
         except NoInterpreterError as error:
             reason = reason or str(error)
         if reason:
             skipped[case] = reason
         else:
-            entries.append(Entry(label=case.id, case=case, python=python, root=ROOT))
+            entries.append(Entry(label=case.id, case=case, python=python, root=ROOT, installed=installed))
     return skipped, entries
 
 
@@ -163,7 +202,7 @@ def head(
         threads=len(plan.cpus),
     )
     protocol = settings.protocol
-    amount = [plan.iterations, *([] if settings.against else [plan.rounds, plan.launches])]
+    amount = [plan.iterations, *([] if settings.compares else [plan.rounds, plan.launches])]
     same = [context.protocol, amount, asdict(workload), plan.cpus, machine.fingerprint, former]
     key = hashlib.sha256(json.dumps([*same, source_digest(ROOT)], sort_keys=True).encode()).hexdigest()[:16]
     return Header(

@@ -12,6 +12,7 @@ from impls.workload import Workload, WorkloadError
 from samenet.errors import SettingsError
 from samenet.overrides import parse_overrides
 from samenet.plan import Block, Plan
+from samenet.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,9 @@ class Settings:
 
     ``iterations`` are the updates of a round. Where ``rounds`` and ``launches`` are left open, launches follow until
     every speedup is known to 1.5 %, or ``budget_seconds`` of measuring are spent. ``against`` measures the cases of a
-    git revision interleaved with the present ones; ``tolerance`` is the share by which a case may become slower.
+    git revision interleaved with the present ones, ``versions`` each case with several versions of a package, such as
+    ``jax==0.8.3,0.9.2``, which are compared with the ``reference_version``, by default the first; ``tolerance`` is the
+    share by which a case may become slower.
 
     ``journal`` is the folder in which each round is kept as soon as it is measured, None for no journal; with
     ``resume`` a campaign continues the unfinished one there with the same settings that has measured the most.
@@ -48,6 +51,8 @@ class Settings:
     threads: int | None = None
     seed: int = 0
     against: str | None = None
+    versions: str | None = None
+    reference_version: str | None = None
     tolerance: float = 0.02
     budget_seconds: float | None = None
     data: Path | None = None
@@ -74,8 +79,26 @@ class Settings:
             )
         if self.against is not None and not self.against.strip():  # as where git failed in --against "$(git ...)"
             raise SettingsError("--against is empty; it needs a git revision, such as HEAD or main")
-        if self.budget_seconds and not self.against and (self.rounds or self.launches):
+        self._check_versions()
+        if self.budget_seconds and not self.compares and (self.rounds or self.launches):
             raise SettingsError("a budget cannot be combined with a number of rounds or launches; drop one of them")
+
+    def _check_versions(self) -> None:
+        if self.versions is None and self.reference_version is not None:
+            raise SettingsError("--reference-version is one of --versions; add --versions, or leave it out")
+        if self.versions is not None and self.against is not None:
+            raise SettingsError("--against compares this tree, and --versions packages; leave one of them out")
+        _ = self.asked_versions  # it reads them
+
+    @property
+    def asked_versions(self) -> Versions | None:
+        """The versions that are compared."""
+        return None if self.versions is None else Versions.parse(self.versions, self.reference_version)
+
+    @property
+    def compares(self) -> bool:
+        """Whether cases are compared in pairs."""
+        return self.against is not None or self.versions is not None
 
 
 class Effort(NamedTuple):
@@ -143,14 +166,14 @@ class Iterations(Protocol):
 
     name: ClassVar[str] = "iterations"
     default: ClassVar[Effort] = Effort(1000, None, None, 120.0)
-    default_against: ClassVar[Effort] = Effort(100, None, None, 90.0)
+    default_compared: ClassVar[Effort] = Effort(100, None, None, 90.0)
     default_counted: ClassVar[Effort] = Effort(1000, 1, 5)
 
     @classmethod
     def effort(cls, settings: Settings) -> Effort:
         """Return how much ``settings`` ask for: what they count, or as much as it takes within a budget."""
-        default = cls.default_against if settings.against else cls.default
-        if not settings.against and (settings.rounds or settings.launches):
+        default = cls.default_compared if settings.compares else cls.default
+        if not settings.compares and (settings.rounds or settings.launches):
             default = cls.default_counted
         return Effort(
             settings.iterations or default.iterations,
@@ -163,7 +186,7 @@ class Iterations(Protocol):
         """Return the one plan; without a comparison it has an error curve."""
         workload, effort = self.workload(settings, dataset), self.effort(settings)
         plan = rounds_plan(workload, settings, dataset, cpus, effort)
-        return [plan if settings.against else replace(plan, marks=marks(plan))]
+        return [plan if settings.compares else replace(plan, marks=marks(plan))]
 
 
 def marks(plan: Plan) -> tuple[int, ...]:
@@ -206,8 +229,8 @@ class Epochs(Protocol):
 
     def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
         """Return the one plan."""
-        if settings.against:
-            raise SettingsError("--against compares short rounds; leave test_epochs.py out")
+        if settings.compares:
+            raise SettingsError("--against and --versions compare short rounds; leave test_epochs.py out")
         if settings.budget_seconds:
             raise SettingsError("a training always runs all of its epochs; leave --budget out")
         workload = self.workload(settings, dataset)
@@ -251,8 +274,8 @@ class Scaling(Protocol):
 
     def plans(self, settings: Settings, dataset: Dataset, cpus: tuple[int, ...]) -> list[Plan]:
         """Return a plan for each size."""
-        if settings.against:
-            raise SettingsError("--against compares one workload; leave test_scaling.py out")
+        if settings.compares:
+            raise SettingsError("--against and --versions compare one workload; leave test_scaling.py out")
         if settings.budget_seconds:
             raise SettingsError("test_scaling.py measures --launches and --rounds of each size; leave --budget out")
         effort = Iterations.effort(settings)

@@ -95,7 +95,7 @@ class CaseResult(Context):
         gflop_per_second: 10⁹ flop/s of the matrix products in such a round.
         least_seconds: s, of a round at this GPU's peak rates; None for a CPU.
         manifest: what a reader must know before comparing it with another.
-        verdict: the outcome of ``--against``.
+        verdict: the outcome of ``--against`` or ``--versions``.
         training: of ``test_epochs.py`` only.
         launches: one for each worker that started.
         rounds: one for each block and attempt, disturbed ones too.
@@ -218,23 +218,23 @@ class NoiseFloor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RevisionRecord:
-    """What ``--against`` found.
+class ComparisonRecord:
+    """What ``--against`` or ``--versions`` found.
 
     Attributes:
-        revision: the git revision as it was written.
-        commit: its commit.
+        revision: what was compared with: the git revision as it was written, or a version such as ``jax 0.8.3``.
+        commit: the revision's commit; empty for a version.
         after: what it was compared with.
         tolerance: the change that is ignored; 0.02 is 2 %.
         regression: whether a build should fail.
         summary: all of it in one sentence.
         verdicts: one for each case.
         notes: what a reader must know of the comparison.
-        before: the cases as they were at the revision.
+        before: the cases as they were at the revision; those of a version are among ``cases``.
     """
 
     revision: str
-    commit: str
+    commit: str = ""
     after: str = "this tree"
     tolerance: float
     regression: bool = False
@@ -254,7 +254,7 @@ class Results:
         campaign: how much was measured.
         cases: all cases, in the order of the registry.
         noise_floor: the smallest difference that this campaign can tell; None if it was not measured.
-        against: of ``--against`` only.
+        against: of ``--against`` and ``--versions`` only.
         bound: the fastest matrix products; None if none were measured.
         again: the second entry of the case in ``noise_floor``.
     """
@@ -264,7 +264,7 @@ class Results:
     campaign: CampaignRecord
     cases: tuple[CaseResult, ...] = ()
     noise_floor: NoiseFloor | None = None
-    against: RevisionRecord | None = None
+    against: ComparisonRecord | None = None
     bound: CaseResult | None = None
     again: CaseResult | None = None
 

@@ -25,9 +25,15 @@ def valid_cases(cases: Collection[CaseResult]) -> list[CaseResult]:
 
 
 def choose_baseline(cases: Sequence[CaseResult], wanted: str | None = None) -> str:
-    """Return the case that speedups are over: the wanted one, or else one of ``BASELINES`` or the slowest, if valid."""
-    names = [case.case for case in reversed(valid_cases(cases))]
-    preferred = [name for name in (wanted, *BASELINES) if name in names]
+    """Return the case that speedups are over, if it is valid.
+
+    It is the wanted one, or else what other versions are compared with, one of ``BASELINES``, or the slowest.
+    """
+    slowest_first = valid_cases(cases)[::-1]
+    names = [case.case for case in slowest_first]
+    is_compared = any(case.verdict for case in cases)
+    references = [case.case for case in slowest_first if is_compared and case.verdict is None]
+    preferred = [name for name in (wanted, *references, *BASELINES) if name in names]
     return str((preferred or names or [wanted or BASELINES[0]])[0])
 
 

@@ -14,7 +14,7 @@ from samenet.stats import CONFIDENCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from samenet.results import CaseResult, RevisionRecord
+    from samenet.results import CaseResult, ComparisonRecord
     from samenet.stats import Estimate
 
 # Percentage points of validation error. Equal arithmetic moves it by 0.02 or so on 10,000 images.
@@ -96,9 +96,9 @@ class Comparison:
     notes: Sequence[str] = ()
 
     @classmethod
-    def saved(cls, record: RevisionRecord) -> Comparison:
+    def saved(cls, record: ComparisonRecord) -> Comparison:
         """Return the comparison that ``record`` was saved from."""
-        before = f"{record.revision} ({record.commit[:9]})"
+        before = f"{record.revision} ({record.commit[:9]})" if record.commit else record.revision
         return cls(
             before=before,
             after=record.after,

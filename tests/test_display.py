@@ -16,7 +16,7 @@ from reports import so_far, terminal
 from reports.streams import Output
 from samenet import Iterations
 from samenet.records import State
-from samenet.results import Outcome, RevisionRecord, Verdict
+from samenet.results import ComparisonRecord, Outcome, Verdict
 from samenet.stats import Estimate
 from tests.support.frames import Screen, after, many_cases, results, speedup, without
 from tests.support.saved_runs import case_result
@@ -53,7 +53,7 @@ def of_revision(word: Outcome, ratio: Estimate) -> Results:
     unclear = Verdict("jax-cpu", Outcome.INCONCLUSIVE, reason="contended: " * 30)
     absent = Verdict("theano-cpu", Outcome.INCONCLUSIVE, reason="skipped: no interpreter")
     verdicts = (Verdict("numpy-cpu", word, ratio=ratio), unclear, absent)
-    record = RevisionRecord(revision="main", commit="c0ffee" * 6, tolerance=0.02, verdicts=verdicts)
+    record = ComparisonRecord(revision="main", commit="c0ffee" * 6, tolerance=0.02, verdicts=verdicts)
     cases = [case_result("numpy"), without("jax", State.CONTENDED), without("theano", State.SKIPPED)]
     return results(cases, record, wall_seconds=50.0, measured_seconds=20.0)
 

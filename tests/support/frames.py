@@ -16,7 +16,7 @@ from tests.support.saved_runs import case_result
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from samenet.results import CaseResult, RevisionRecord
+    from samenet.results import CaseResult, ComparisonRecord
 
 AGAIN = re.compile(r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*")  # rich clears the lines of the last frame
 STYLES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -53,7 +53,7 @@ def many_cases() -> list[CaseResult]:
     return [*cases, without("jax", State.UNDERSUBSCRIBED), without("theano", State.SKIPPED)]
 
 
-def results(cases: Iterable[CaseResult], against: RevisionRecord | None = None, **campaign: float) -> Results:
+def results(cases: Iterable[CaseResult], against: ComparisonRecord | None = None, **campaign: float) -> Results:
     """Return ``cases`` as the results of a campaign, of which ``campaign`` has other seconds than none."""
     record = replace(CampaignRecord(seed=0, wall_seconds=0.0), **campaign)  # type: ignore[arg-type]
     return Results(machine=Machine(hardware={}, fingerprint="f"), campaign=record, cases=tuple(cases), against=against)

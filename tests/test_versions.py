@@ -1,0 +1,357 @@
+"""Versions of a package in one campaign: what is asked for, what is installed, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from impls.lanes import Case, Device, Implementation, PackageVersion
+from samenet import Settings, package_environments
+from samenet.__main__ import main
+from samenet.comparison import VersionComparison
+from samenet.environments import ROOT
+from samenet.errors import NoInterpreterError, SettingsError
+from samenet.package_environments import ABOUT, made_environments, obtain, prune, requests
+from samenet.plan import Entry
+from samenet.records import State
+from samenet.results import Outcome
+from samenet.versions import Versions, mismatch
+from tests.support.command_line import PYTEST, records, saved
+from tests.support.releases import Releases, without_uv
+from tests.support.saved_runs import case_result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from samenet.results import CaseResult
+    from tests.support.command_line import Bench
+
+JAX = Implementation(
+    name="jax", trainer="impls.jax_mlp:JaxTrainer", environment="jax", packages=(("jax", "jax"), ("jaxlib", "jaxlib"))
+)
+PACER = Implementation(
+    name="pacer", trainer="pacer_mlp:PacerTrainer", environment="pacer", packages=(("pacer", "pacer"),)
+)
+TOX = """
+[testenv:jax]
+deps =
+    --extra-index-url https://wheels.example/simple
+    jax[cuda13]==0.10.2
+    jaxlib==0.10.2
+    numpy==2.4.6
+    scipy==1.17.1
+"""
+
+
+def version(implementation: Implementation, package: str, number: str) -> Case:
+    """Return a case with a version of a package."""
+    return Case(implementation, Device("cpu"), PackageVersion(package, number))
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    """Return a folder with numpy and five releases of a framework, of which the third and the fourth do not work."""
+    made = Releases(tmp_path_factory.mktemp("wheels"))
+    made.download_numpy()
+    made.publish("1.0")
+    made.publish("1.1", repeats=3)
+    made.publish("1.2", on_import="from numpy import nothing_of_this_name")
+    made.publish("1.3", requires="numpy<1")
+    made.publish("1.4")
+    return made
+
+
+@pytest.fixture
+def offline(releases: Releases, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    """Let pip find the releases and nothing else, and keep environments in an empty folder."""
+    for name, value in releases.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", without_uv())
+    monkeypatch.setenv("SAMENET_CACHE", str(tmp_path_factory.mktemp("cache")))
+    return releases
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "reason"),
+    [
+        ("jax", None, "names no versions; write a package and its versions, such as jax==0.8.3,0.9.2"),
+        ("", None, "names no versions"),
+        ("==1.0,2.0", None, "names no versions"),
+        ("jax==", None, "names no versions"),
+        ("jax==0.9,latest", None, "names no versions"),
+        ("jax==0.9,../../etc", None, "names no versions"),
+        ("jax>=0.9,0.10", None, "names no versions"),
+        ("jax==0.9.2", None, "does not name two versions or more, each once"),
+        ("jax==0.9,0.9.0", None, "does not name two versions or more, each once"),
+        ("jax==0.9.2,0.10.2", "0.8", "the reference version '0.8' is not one of 0.9.2, 0.10.2"),
+    ],
+)
+def test_versions_that_cannot_be_compared_are_refused(text: str, reference: str | None, reason: str) -> None:
+    """With what is wrong, whether they come from the command line or from a notebook."""
+    with pytest.raises(SettingsError, match=reason.replace("[", r"\[")):
+        Settings(versions=text, reference_version=reference)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"versions": "jax==0.9,0.10", "against": "HEAD"}, "leave one of them out"),
+        ({"reference_version": "0.9"}, "add --versions, or leave it out"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, str], reason: str) -> None:
+    """A second comparison, and a reference for none."""
+    with pytest.raises(SettingsError, match=reason):
+        Settings(**settings)  # type: ignore[arg-type]
+
+
+def test_each_case_that_runs_on_the_package_is_entered_once_for_each_version() -> None:
+    """The others are left out; every case runs on numpy and Python."""
+    both = [Case(JAX, Device("cpu")), Case(PACER, Device("cpu"))]
+    versions = Versions.parse("JAX == 0.9.2, 0.10.2", "0.10.2")
+    assert [case.id for case in versions.expand(both)] == ["jax-cpu @ jax 0.9.2", "jax-cpu @ jax 0.10.2"]
+    assert (str(versions), versions.reference) == ("jax==0.9.2,0.10.2", "0.10.2")
+    for everywhere in ("python==3.12,3.13", "numpy==1.26.4,2.4.6"):
+        assert len(Versions.parse(everywhere).expand(both)) == 4
+    with pytest.raises(SettingsError, match="none of the selected cases runs on torch"):
+        Versions.parse("torch==2.8,2.9").expand(both)
+
+
+@pytest.mark.parametrize(
+    ("package", "number", "expected"),
+    [
+        (
+            "jax",
+            "0.9.2",
+            ["jax[cuda13]==0.9.2 jaxlib numpy==2.4.6 scipy==1.17.1", "jax[cuda13]==0.9.2 jaxlib numpy scipy"],
+        ),
+        (
+            "numpy",
+            "1.26.4",
+            [
+                "numpy==1.26.4 jax[cuda13]==0.10.2 jaxlib==0.10.2 scipy==1.17.1",
+                "numpy==1.26.4 jax[cuda13]==0.10.2 jaxlib==0.10.2 scipy",
+            ],
+        ),
+        ("python", "3.12", ["jax[cuda13]==0.10.2 jaxlib==0.10.2 numpy==2.4.6 scipy==1.17.1"]),
+    ],
+)
+def test_as_little_as_possible_differs_besides_the_version(
+    tmp_path: Path, package: str, number: str, expected: list[str]
+) -> None:
+    """The pins of tox.ini stay, but for packages of the same framework; then for those that it is not written for."""
+    (tmp_path / "tox.ini").write_text(TOX)
+    trials = requests(version(JAX, package, number), tmp_path)
+    index = "--extra-index-url=https://wheels.example/simple"
+    assert [" ".join(trial) for trial in trials] == [f"{index} {each}" for each in expected]
+
+
+def test_without_pins_the_newest_of_everything_else_is_taken(tmp_path: Path) -> None:
+    """A wheel has no tox.ini."""
+    assert requests(version(PACER, "pacer", "1.0"), tmp_path) == [["pacer==1.0", "numpy"]]
+
+
+def compared(results: Mapping[str, CaseResult], reference: str = "1.0") -> VersionComparison:
+    """Return the comparison of cases with versions of pacer, whose numpy differs in one of them."""
+    entries = [
+        Entry(
+            label=label,
+            case=version(PACER, "pacer", label.rpartition(" ")[2]),
+            python=Path(sys.executable),
+            root=Path(),
+            installed={"pacer": label.rpartition(" ")[2], "numpy": "2.0" if "1.1" in label else "1.0"},
+        )
+        for label in results
+    ]
+    return VersionComparison.of(Versions("pacer", ("1.0", "1.1", "1.2"), reference), 0.02, entries)
+
+
+def results(**changes: Any) -> dict[str, CaseResult]:
+    """Return a result for each of three versions."""
+    labels = [f"pacer-cpu @ pacer 1.{minor}" for minor in range(3)]
+    return {label: replace(case_result("pacer"), case=label, **changes.get(label[-3:], {})) for label in labels}
+
+
+def test_versions_are_judged_by_the_reference_and_other_differences_are_named() -> None:
+    """Equal times are the same; the reference has no verdict; all three are in one group with blocks alike."""
+    found = results()
+    comparison = compared(found)
+    assert {entry.group for entry in comparison.entries} == {"pacer-cpu"}
+    assert comparison.verdict("pacer-cpu @ pacer 1.0", found) is None
+    with_numpy, alone = (comparison.verdict(f"pacer-cpu @ pacer 1.{minor}", found) for minor in (1, 2))
+    assert with_numpy
+    assert alone
+    assert (with_numpy.word, with_numpy.reason) == (Outcome.SAME, "numpy 2.0, not 1.0")
+    assert (alone.word, alone.reason) == (Outcome.SAME, "")
+    record = comparison.record([with_numpy, alone], found)
+    assert (record.revision, record.after, record.commit) == ("pacer 1.0", "pacer 1.1, 1.2", "")
+    assert comparison.undecided(found) == set(found)  # after so few launches
+
+
+def test_a_version_that_does_not_work_is_no_regression() -> None:
+    """It may be older than what the lane calls."""
+    found = results(**{"1.1": {"state": State.FAILED, "reason": "AttributeError", "seconds": None}})
+    verdict = compared(found).verdict("pacer-cpu @ pacer 1.1", found)
+    assert verdict
+    assert (verdict.word, verdict.regression) == (Outcome.INCONCLUSIVE, False)
+    assert verdict.reason == "failed: AttributeError"
+
+
+def test_versions_without_their_reference_are_refused() -> None:
+    """There is nothing to compare them with."""
+    found = results()
+    del found["pacer-cpu @ pacer 1.0"]
+    assert compared(found).lacks_reference
+
+
+def test_an_environment_is_made_once_and_used_again(offline: Releases, tmp_path: Path) -> None:
+    """The second time nothing is asked, and the wheels may be gone; what is broken or half-made is never used."""
+    said: list[str] = []
+    made = obtain(version(PACER, "pacer", "1.0"), tmp_path, said.append)
+    assert subprocess.run([made.python, "-c", "import pacer, numpy"], check=True).returncode == 0
+    assert any("with pip: pacer 1.0, numpy" in each or "numpy" in each for each in said)
+    assert made.about.packages["pacer"] == "1.0"
+    os.environ["PIP_FIND_LINKS"] = str(tmp_path / "nowhere")
+    assert obtain(version(PACER, "pacer", "1.0"), tmp_path, pytest.fail).folder == made.folder
+
+    (half := made.folder.with_name("half-made")).mkdir()
+    (made.folder.with_name(".unfinished-999999999-x")).mkdir()
+    assert [each.folder for each in made_environments()] == [made.folder]
+    assert not prune(30)
+    assert (made.folder.exists(), half.exists()) == (True, False)
+    (made.python).unlink()
+    assert not made_environments()
+    with pytest.raises(NoInterpreterError, match=r"No matching distribution found for pacer==1\.0"):
+        obtain(version(PACER, "pacer", "1.0"), tmp_path, said.append)
+
+
+@pytest.mark.skipif(not Path(sys.executable).with_name("uv").exists(), reason="needs uv next to this Python")
+def test_uv_makes_the_same_environment(offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is on the path; it says how much it downloads, and why it cannot."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{without_uv()}")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    said: list[str] = []
+    made = obtain(version(PACER, "pacer", "1.0"), tmp_path, said.append)
+    assert made.about.packages["pacer"] == "1.0"
+    assert "with uv: " in said[0]
+    with pytest.raises(NoInterpreterError, match="pacer"):
+        obtain(version(PACER, "pacer", "9.9"), tmp_path, said.append)
+
+
+def test_without_a_network_there_is_one_sentence_and_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    """No index answers, and the cache is empty."""
+    plugin = Releases.install_lane(tmp_path / "plugin")
+    variables: dict[str, Any] = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_RETRIES": "1",
+        "SAMENET_CACHE": str(tmp_path / "cache"),
+        "PATH": without_uv(),
+    }
+    monkeypatch.setenv("PYTHONPATH", str(plugin))
+    result = bench("--versions", "pacer==1.0,1.1", **variables)
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR, result.stdout
+    assert (
+        "there are no two versions to compare: pacer-cpu @ pacer 1.0: pacer 1.0 cannot be installed: " in result.stderr
+    )
+    assert "no package index can be reached" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not list((tmp_path / "cache" / "environments").iterdir())
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(
+    offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that cannot be written stands for it in the harness, and pip's own words in what pip does."""
+    monkeypatch.setenv("SAMENET_CACHE", "/proc/nowhere")
+    with pytest.raises(NoInterpreterError, match=r"/proc/nowhere/environments cannot be written .*set SAMENET_CACHE"):
+        obtain(version(PACER, "pacer", "1.0"), tmp_path, pytest.fail)
+
+
+def test_environments_are_listed_and_removed(
+    offline: Releases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With their size; those in use stay."""
+    made = obtain(version(PACER, "pacer", "1.0"), tmp_path, print)
+    capsys.readouterr()
+    assert main(["environments"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.startswith("1 environment, ")
+    assert "pacer 1.0" in listed
+    assert main(["environments", "--prune", "1"]) == 0
+    assert (made.folder / ABOUT).exists()
+    assert main(["environments", "--prune", "0"]) == 0
+    assert not made.folder.exists()
+
+
+def test_a_version_of_python_that_is_not_there_is_named(
+    offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no other one is taken."""
+    monkeypatch.setattr(package_environments, "find_installer", pytest.fail)
+    with pytest.raises(NoInterpreterError, match=r"there is no python3\.99 on the path"):
+        obtain(version(PACER, "python", "3.99"), tmp_path, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("package", "number", "found", "is_right"),
+    [
+        ("torch", "2.13.0", {"torch": "2.13.0+cpu"}, True),
+        ("torch", "2.13", {"torch": "2.13.0"}, True),
+        ("theano-pymc", "1.1.2", {"Theano_PyMC": "1.1.2"}, True),
+        ("python", "3.12", {"python": "3.12.1"}, True),
+        ("python", "3.1", {"python": "3.12.1"}, False),
+        ("jax", "0.9.2", {"jax": "0.10.2"}, False),
+        ("jax", "0.9.2", {}, False),
+    ],
+)
+def test_a_worker_with_another_version_is_noticed(
+    package: str, number: str, found: dict[str, str], *, is_right: bool
+) -> None:
+    """Whatever put it there: its number would be under a wrong label."""
+    assert bool(mismatch(PackageVersion(package, number), found)) is not is_right
+
+
+@pytest.mark.alone
+def test_a_slower_release_is_found_among_those_that_do_not_work(
+    offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    """The slower one fails the build, an equal one passes.
+
+    Those that cannot be imported or installed, or do not exist, are skipped with their reasons.
+    """
+    monkeypatch.setenv("PYTHONPATH", str(offline.install_lane(tmp_path / "plugin")))
+    comment, storage = tmp_path / "comment.md", ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
+    asked = ("--versions", "pacer==1.0,1.1,1.2,1.3,1.4,9.9", "--tolerance", "30", "--comment", str(comment))
+    little = ("--data", str(bench.data), "--iterations", "60", "--budget", "6", "-rs")
+    result = subprocess.run(
+        [*PYTEST, *asked, *little, *storage],
+        cwd=ROOT,
+        env=bench.environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
+    found = {each["case"].rpartition(" ")[2]: each for each in saved(bench.storage)["samenet"]["against"]["verdicts"]}
+    assert set(found) == {"1.1", "1.2", "1.3", "1.4", "9.9"}
+    assert found["1.1"]["word"] == "slower"
+    assert found["1.4"]["word"] in {"same", "inconclusive", "faster"}
+    assert found["1.2"]["reason"].startswith("failed: ")
+    assert "ImportError: cannot import name 'nothing_of_this_name'" in found["1.2"]["reason"]
+    assert "cannot be installed" in found["1.3"]["reason"]
+    assert "No matching distribution found for pacer==9.9" in found["9.9"]["reason"]
+    assert "pacer 1.1, 1.2, 1.3, 1.4, 9.9 against pacer 1.0" in result.stdout
+    assert "1 failed" in result.stdout
+    assert "3 skipped" in result.stdout
+    assert "slower" in comment.read_text()
+    assert records(bench.storage)["pacer-cpu @ pacer 1.1"]["versions"]["pacer"] == "1.1"

@@ -61,7 +61,7 @@ def plant(folder: Path, text: str) -> dict[str, Any]:
         ("bench.plugin:as_builtins", True),
         ("bench.plugin:render", True),
         ("bench.replay:as_builtins", True),
-        ("bench.conftest:cases", False),
+        ("bench.options:offered", False),
     ],
     ids=["preparing", "measuring", "saving", "rendering", "in a test", "collecting"],
 )
@@ -95,7 +95,7 @@ def test_a_bug_has_a_code_and_one_sentence(bench: Bench, tmp_path: Path, target:
         (["--reruns", "2"], "--reruns repeats a test"),
         (["--forked"], "--forked discards the results"),
         (["--against", "HEAD", "--comment", "/nowhere/comment.md"], "cannot write /nowhere/comment.md: No such file"),
-        (["--comment", "comment.md"], "--comment writes the verdicts of --against; add --against REV, or leave"),
+        (["--comment", "comment.md"], "--comment writes the verdicts of --against or --versions; add one of them, or"),
         (["--against", ""], "--against is empty; it needs a git revision, such as HEAD or main"),
         (["--timeout", "1e10"], "timeout_seconds is 10000000000.0; it must be 86400, a day, or less"),
         (["--benchmark-json", "/nowhere/run.json"], "cannot write /nowhere/run.json: No such file or directory"),

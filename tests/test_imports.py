@@ -38,7 +38,7 @@ NEUTRAL += [name for name in FILES if name.startswith("impls.") and name.endswit
 STANDARD = set(sys.stdlib_module_names)
 REQUIRED = {
     "impls": {"numpy"},
-    "samenet": {"execnet", "msgspec", "numpy", "scipy", "threadpoolctl"},
+    "samenet": {"execnet", "msgspec", "numpy", "packaging", "scipy", "threadpoolctl"},
     "reports": {"jinja2", "matplotlib", "numpy", "pandas", "rich", "ruptures", "scipy"},
 }
 OPTIONAL = {"samenet": {"pooch", "pynvml", "scipy", "sklearn"}}  # in a function, or where their absence is handled

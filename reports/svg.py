@@ -23,6 +23,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 MARKERS = "osD^vPX*<>"
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "///", r"\\", "xx")
+LEGEND_CHARACTERS = 54  # that fit into a line of a legend, besides its marks
 INK = "#010203"  # stands for the page's text colour, and is replaced by it
 STYLE = {
     "axes.edgecolor": INK,
@@ -69,7 +70,8 @@ def render_svg(draw: Callable[..., None], *, columns: int = 1, height: float = 3
         draw(*axes)
         handles, labels = axes[0].get_legend_handles_labels()
         if handles:
-            chart.legend(handles, labels, loc="outside lower center", ncols=3)
+            ncols = max(1, min(3, LEGEND_CHARACTERS // max(map(len, labels))))
+            chart.legend(handles, labels, loc="outside lower center", ncols=ncols)
         target = io.StringIO()
         chart.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = target.getvalue().replace(INK, "currentColor").translate(CONTROLS)

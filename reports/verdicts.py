@@ -38,9 +38,9 @@ def table(comparison: Comparison) -> Table:
 
 
 def of_cases(cases: Sequence[CaseResult]) -> Table:
-    """Return the verdicts that ``--against`` reached on the cases of a run; it has no row for a run without them."""
+    """Return the verdicts that ``--against`` or ``--versions`` reached on the cases of a run; it has no row for a run without them."""
     verdicts = [case.verdict for case in cases if case.verdict]
-    return Table(name="against", title="Verdicts of --against", columns=COLUMNS, rows=rows(verdicts))
+    return Table(name="against", title="Verdicts", columns=COLUMNS, rows=rows(verdicts))
 
 
 def rows(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:

@@ -38,7 +38,7 @@ def table(comparison: Comparison) -> Table:
 
 
 def of_cases(cases: Sequence[CaseResult]) -> Table:
-    """Return the verdicts that ``--against`` or ``--versions`` reached on the cases of a run; it has no row for a run without them."""
+    """Return the verdicts on the cases of a run that compares them; it has no row for another run."""
     verdicts = [case.verdict for case in cases if case.verdict]
     return Table(name="against", title="Verdicts", columns=COLUMNS, rows=rows(verdicts))
 

@@ -12,6 +12,7 @@ from impls.lanes import Device
 from impls.registry import CUDA, cases
 from samenet.data import cache_folder
 from samenet.errors import SettingsError
+from samenet.gates import parse_gates
 from samenet.protocols import Epochs, Settings
 from samenet.versions import Versions
 
@@ -95,6 +96,15 @@ def offered(option: argparse.Namespace) -> Sequence[Case]:
     return every if option.versions is None else Versions.parse(option.versions).expand(every)
 
 
+def gates(text: str) -> str:
+    """Read what a comparison fails for."""
+    try:
+        parse_gates(text, Settings.tolerance)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def fill_in(option: argparse.Namespace) -> None:
     """Take an empty --benchmark-storage, which would be the current folder, as if it were not given."""
     if not option.benchmark_storage.removeprefix("file://"):
@@ -121,6 +131,7 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
         versions=option.versions,
         reference_version=option.reference_version,
         tolerance=option.tolerance / 100,
+        gate=option.gate,
         budget_seconds=option.budget,
         data=option.data,
         python=dict(option.python),
@@ -170,6 +181,14 @@ def add_options(group: pytest.OptionGroup) -> None:
         default=100 * Settings.tolerance,
         metavar="PERCENT",
         help="Change that --against and --versions ignore. Default: %(default)g.",
+    )
+    add(
+        "--gate",
+        type=gates,
+        default=Settings.gate,
+        metavar="QUANTITY[=PERCENT],...",
+        help="What --against and --versions fail for: steady, first-step, import, memory, each with a tolerance of its"
+        " own, such as steady=1,memory=3. Default: %(default)s.",
     )
     add("--comment", type=location, metavar="FILE", help="Write the verdicts of --against or --versions as Markdown.")
     add(

@@ -28,10 +28,9 @@ def test_iterations(measured: CaseResult, benchmark: BenchmarkFixture, request: 
 
     A disturbed machine skips the test. Wrong work, a crash and more CPUs than were given fail it.
     """
-    verdict = measured.verdict
-    if verdict:
-        # Into JUnit's XML, where a passed test has no text. The fixture for it warns, which -W error makes an error.
-        request.node.user_properties.append(("verdict", verdict.sentence))
+    verdicts = [*([measured.verdict] if measured.verdict else []), *measured.other_verdicts]
+    # Into JUnit's XML, where a passed test has no text. The fixture for it warns, which -W error makes an error.
+    request.node.user_properties.extend(("verdict", verdict.sentence) for verdict in verdicts)
     store(measured, benchmark, request)
-    if verdict and verdict.regression:
-        pytest.fail(verdict.sentence, pytrace=False)
+    if worse := [verdict.sentence for verdict in verdicts if verdict.regression]:
+        pytest.fail("; ".join(worse), pytrace=False)

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 LEVELS = {
     Outcome.SLOWER: "error",
+    Outcome.LARGER: "error",
     Outcome.UNVERIFIED: "error",
     Outcome.INCONCLUSIVE: "warning",
     Outcome.FASTER: "notice",
+    Outcome.SMALLER: "notice",
 }
 
 
@@ -36,8 +38,9 @@ def workflow_commands(comparison: Comparison, environment: Mapping[str, str]) ->
     """Yield a workflow command for each verdict that needs attention; none outside of GitHub's runners."""
     for verdict in comparison.verdicts if environment.get("GITHUB_ACTIONS") == "true" else ():
         if verdict.word in LEVELS:
-            title = escape(f"{verdict.case} is {verdict.word}", value=True)
-            yield f"::{LEVELS[verdict.word]} title={title}::{escape(verdict.sentence)}"
+            level = "error" if verdict.regression else LEVELS[verdict.word].replace("error", "warning")
+            title = escape(f"{verdict.subject} is {verdict.word}", value=True)
+            yield f"::{level} title={title}::{escape(verdict.sentence)}"
 
 
 def append_summary(text: str, environment: Mapping[str, str]) -> None:

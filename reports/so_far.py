@@ -78,7 +78,7 @@ def of_cases(cases: Sequence[CaseResult]) -> tuple[str, list[Estimate]]:
 
 def of_revision(revision: str, found: Sequence[Verdict]) -> tuple[str, list[Estimate]]:
     """Return the verdicts in words, and their ratios."""
-    texts = [f"{each.case} {each.word} {figure(each.ratio)}".rstrip() for each in found]
+    texts = [f"{each.subject} {each.word} {figure(each.ratio)}".rstrip() for each in found]
     return f"time over that at {revision}: {', '.join(texts)}", [each.ratio for each in found if each.ratio]
 
 

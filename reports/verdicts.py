@@ -25,7 +25,7 @@ COLUMNS = (
 
 def table(comparison: Comparison) -> Table:
     """Return one row a case: the outcome, the ratio with its interval, the reason."""
-    reasons = tuple(f"{each.case}: {each.reason}" for each in comparison.verdicts if each.reason)
+    reasons = tuple(f"{each.subject}: {each.reason}" for each in comparison.verdicts if each.reason)
     return Table(
         name="verdicts",
         title=comparison.title,
@@ -39,13 +39,13 @@ def table(comparison: Comparison) -> Table:
 
 def of_cases(cases: Sequence[CaseResult]) -> Table:
     """Return the verdicts on the cases of a run that compares them; it has no row for another run."""
-    verdicts = [case.verdict for case in cases if case.verdict]
+    verdicts = [each for case in cases if case.verdict for each in (case.verdict, *case.other_verdicts)]
     return Table(name="against", title="Verdicts", columns=COLUMNS, rows=rows(verdicts))
 
 
 def rows(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:
     """Return one row a verdict."""
-    texts = [(verdict.case, str(verdict.word), figure(verdict.ratio), verdict.reason) for verdict in verdicts]
+    texts = [(verdict.subject, str(verdict.word), figure(verdict.ratio), verdict.reason) for verdict in verdicts]
     return plain_rows(COLUMNS, texts)
 
 

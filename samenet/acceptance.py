@@ -69,15 +69,21 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
         least_seconds=least,
         manifest=seen.entry.manifest,
         training=_training(seen, header, curve),
-        launches=seen.launches,
+        launches=tuple(replace(each, peak_bytes=peak_bytes(seen, each.launch)) for each in seen.launches),
         rounds=tuple(timed.round for timed in seen.timed),
         versions=seen.versions,
         thread_pools=seen.thread_pools,
-        peak_bytes=max((timed.peak_bytes or 0 for timed in seen.timed), default=None) or None,
+        peak_bytes=peak_bytes(seen),
         error_rates=learned.error_rates if learned else {},
         losses=learned.losses if learned else (),
         curve=curve,
     )
+
+
+def peak_bytes(seen: Observations, launch: int | None = None) -> int | None:
+    """Return the most memory that a worker had, of one launch or of any; None if no block knows it."""
+    known = [each.peak_bytes for each in seen.timed if launch in {None, each.round.launch} and each.peak_bytes]
+    return max(known, default=None)
 
 
 def judge_windows(seen: Observations, cpus: int) -> Observations:

@@ -42,10 +42,15 @@ def assemble(
     cases = [results[label] for label in by_role[Role.CASE]]
     against = None
     if comparison:
-        judged = {case.case: comparison.verdict(case.case, results) for case in cases if case.case not in absent}
-        verdicts = {case: verdict for case, verdict in judged.items() if verdict}
-        cases = [replace(case, verdict=verdicts.get(case.case)) for case in cases]
-        against = comparison.record(list(verdicts.values()), results)
+        judged = {case.case: comparison.verdicts(case.case, results) for case in cases if case.case not in absent}
+        verdicts = {case: found for case, found in judged.items() if found}
+        cases = [
+            replace(case, verdict=verdicts[case.case][0], other_verdicts=tuple(verdicts[case.case][1:]))
+            if case.case in verdicts
+            else case
+            for case in cases
+        ]
+        against = comparison.record([each for found in verdicts.values() for each in found], results)
     twin = next(iter(by_role[Role.TWIN]), None)
     return Results(
         machine=header.machine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -93,8 +94,8 @@ class Campaign:
                     progress=self.progress,
                     parity_reference=parity_reference,
                     initial=initial,
-                    folder=Path(folder),
-                    cold=cold,
+                    folder=self._caches(Path(folder)),
+                    cold=cold or self.plan.always_cold,
                     rounds=rounds,
                     neighbours=neighbours,
                 ) as workers:
@@ -117,6 +118,12 @@ class Campaign:
                 entries = [entry for entry in pending if self.journal.log.is_live(entry.label)]
                 if entries and parity_reference is reference:
                     parity_reference = Reference(self.plan.workload, self.plan.dataset.train, initial, LATER_STEPS)
+
+    def _caches(self, folder: Path) -> Path:
+        """Return the folder for what workers compile; what earlier launches left there goes if each is to be cold."""
+        for path in folder.iterdir() if self.plan.always_cold else ():
+            shutil.rmtree(path)
+        return folder
 
     def _enter_all(self) -> None:
         """Enter what the journal does not have yet; a resumed campaign has its bound, and retries what failed."""

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, final
 
 from impls.registry import cases
 from samenet.errors import NoInterpreterError
+from samenet.gates import TOLERANCE, values
 from samenet.plan import FEWEST_LAUNCHES, Entry, Role
-from samenet.records import State
+from samenet.records import Quantity, State
 from samenet.results import ComparisonRecord, Outcome, Verdict
 from samenet.stats import paired_ratio
-from samenet.verdicts import Comparison, confidence, judge_case
+from samenet.verdicts import Comparison, confidence, judge_case, judge_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from samenet.protocols import Settings
     from samenet.results import CaseResult
     from samenet.revision import Revision
     from samenet.stats import Estimate
@@ -28,11 +30,16 @@ if TYPE_CHECKING:
 class PairedComparison(ABC):
     """A comparison of cases with other ones of the same campaign, each in a group with what it is compared with.
 
-    ``tolerance`` (0.02 is 2 %) is the change that it lets pass.
+    ``gates`` are the changes that are ignored (0.02 is 2 %), by the quantities that a build fails for.
     """
 
-    tolerance: float
+    gates: Mapping[Quantity, float]
     entries: Sequence[Entry]
+
+    @property
+    def tolerance(self) -> float:
+        """The change of the steady step that is ignored, for which a build may fail or not."""
+        return self.gates.get(Quantity.STEADY, TOLERANCE)
 
     @property
     @abstractmethod
@@ -47,8 +54,25 @@ class PairedComparison(ABC):
     def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
         """Return the comparison as it is saved."""
 
-    def _ratio(self, after: CaseResult, before: CaseResult) -> Estimate | None:
-        return paired_ratio(after.clean_seconds, before.clean_seconds, confidence(len(self.before), after.confidence))
+    def _ratio(self, after: CaseResult, before: CaseResult, quantity: Quantity = Quantity.STEADY) -> Estimate | None:
+        judged = len(self.before) * len({*self.gates, Quantity.STEADY})
+        return paired_ratio(values(quantity, after), values(quantity, before), confidence(judged, after.confidence))
+
+    def verdicts(self, case: str, results: Mapping[str, CaseResult]) -> list[Verdict]:
+        """Return the verdict on ``case``, and those on the other quantities that a build fails for."""
+        steady = self.verdict(case, results)
+        if steady is None:
+            return []
+        found = [replace(steady, gates=Quantity.STEADY in self.gates)]
+        pair = [results[label] for label in (case, self.before.get(case, "")) if label]
+        if len(pair) < 2 or any(result.state is not State.VALID for result in pair):
+            return found
+        after, before = pair
+        return found + [
+            judge_quantity(case, quantity, self._ratio(after, before, quantity), tolerance)
+            for quantity, tolerance in self.gates.items()
+            if quantity is not Quantity.STEADY
+        ]
 
     def undecided(self, results: Mapping[str, CaseResult]) -> set[str]:
         """Return the labels of the entries whose verdict another launch may change: they get the time of the others."""
@@ -58,8 +82,8 @@ class PairedComparison(ABC):
             if any(result.state is not State.VALID for result in pair):
                 return not any(result.state.may_recover for result in pair)
             enough = len(results[case].launches) >= FEWEST_LAUNCHES
-            verdict = self.verdict(case, results)
-            return enough and verdict is not None and verdict.word is not Outcome.INCONCLUSIVE
+            verdicts = [each for each in self.verdicts(case, results) if each.quantity in self.gates]
+            return enough and all(each.word is not Outcome.INCONCLUSIVE for each in verdicts)
 
         judged = {entry.label for entry in self.entries if entry.role is Role.CASE} - set(self.before.values())
         waiting = {label for label in judged if not decided(label)}
@@ -79,9 +103,7 @@ class RevisionComparison(PairedComparison):
     missing: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls, revision: Revision, tolerance: float, present: Sequence[Entry], given: Mapping[str, Path], root: Path
-    ) -> RevisionComparison:
+    def of(cls, revision: Revision, settings: Settings, present: Sequence[Entry], root: Path) -> RevisionComparison:
         """Return the comparison of the ``present`` entries with the same cases at ``revision``."""
         entries: list[Entry] = []
         missing = {}
@@ -91,7 +113,7 @@ class RevisionComparison(PairedComparison):
             if former is None:
                 continue
             try:
-                python = revision.find_interpreter(former, given, root)
+                python = revision.find_interpreter(former, settings.python, root)
             except NoInterpreterError as error:
                 missing[entry.label] = str(error)
                 continue
@@ -106,7 +128,7 @@ class RevisionComparison(PairedComparison):
                     group=entry.label,
                 )
             )
-        return cls(revision=revision, tolerance=tolerance, entries=entries, missing=missing)
+        return cls(revision=revision, gates=settings.gates, entries=entries, missing=missing)
 
     @property
     def before(self) -> dict[str, str]:
@@ -144,7 +166,7 @@ class VersionComparison(PairedComparison):
     versions: Versions
 
     @classmethod
-    def of(cls, versions: Versions, tolerance: float, present: Sequence[Entry]) -> VersionComparison:
+    def of(cls, versions: Versions, settings: Settings, present: Sequence[Entry]) -> VersionComparison:
         """Return the comparison of the ``present`` entries, of which each lane has one with the reference version."""
         grouped = [replace(entry, group=replace(entry.case, version=None).id) for entry in present]
         references = {each.group: each.label for each in grouped if is_reference(each, versions)}
@@ -152,7 +174,7 @@ class VersionComparison(PairedComparison):
             each if is_reference(each, versions) else replace(each, of=references.get(each.group, ""))
             for each in grouped
         ]
-        return cls(versions=versions, tolerance=tolerance, entries=entries)
+        return cls(versions=versions, gates=settings.gates, entries=entries)
 
     @property
     def lacks_reference(self) -> bool:

@@ -181,7 +181,7 @@ class LiveWorkers:
                 transfer_seconds=worker.transfer_seconds,
             )
             # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
-            comparable = alone and not (self.cold and self.seen(entry).launches)
+            comparable = alone and (plan.always_cold or not (self.cold and self.seen(entry).launches))
             self._join(entry, worker, launch if comparable else Launch(launch=self.number))
             if may_be_shared(entry.case.device):
                 worker.pause()

@@ -37,6 +37,7 @@ class Plan:
     seconds, and the next one continues the rounds; where ``launches`` is None too, there are as many as it takes. All
     launches together measure for ``budget_seconds``. ``marks`` are the updates after which the error is computed,
     besides the last one. With ``blocks`` each entry has one round, a training in epochs, and is validated after each.
+    ``always_cold``: in every launch, and not only in the first, workers start one by one, and find nothing compiled.
     """
 
     workload: Workload
@@ -50,6 +51,7 @@ class Plan:
     timeout_seconds: float = 300.0
     blocks: tuple[Block, ...] = ()
     marks: tuple[int, ...] = ()
+    always_cold: bool = False
 
     def launch_seconds(self, entries: int) -> float:
         """Return how long a launch of so many entries measures."""

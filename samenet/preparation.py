@@ -92,10 +92,10 @@ def prepare(
         comparison: PairedComparison | None = None
         former = None
         if revision:
-            comparison = RevisionComparison.of(revision, settings.tolerance, entries, settings.python, ROOT)
+            comparison = RevisionComparison.of(revision, settings, entries, ROOT)
             former = revision.commit
         elif versions:
-            comparison = compare_versions(versions, settings.tolerance, entries, skipped)
+            comparison = compare_versions(versions, settings, entries, skipped)
             former = f"{versions}, {versions.reference}"
         header = head(plan, settings, machine, commit, chosen=chosen, former=former)
         parts.append(
@@ -131,14 +131,14 @@ def find_case(case: Case | str) -> Case:
 
 
 def compare_versions(
-    versions: Versions, tolerance: float, entries: Sequence[Entry], skipped: Mapping[Case, str]
+    versions: Versions, settings: Settings, entries: Sequence[Entry], skipped: Mapping[Case, str]
 ) -> VersionComparison:
     """Return the comparison of the ``entries``, each of which needs one with the reference version.
 
     Raises:
         SettingsError: there is none for one of them, or no second version of anything.
     """
-    comparison = VersionComparison.of(versions, tolerance, entries)
+    comparison = VersionComparison.of(versions, settings, entries)
     if comparison.lacks_reference or not comparison.before:
         reasons = [f"{case.id}: {reason}" for case, reason in skipped.items()]
         reason = reasons[0] if reasons else f"{versions.package} {versions.reference} is not selected"
@@ -202,7 +202,8 @@ def head(
         threads=len(plan.cpus),
     )
     protocol = settings.protocol
-    amount = [plan.iterations, *([] if settings.compares else [plan.rounds, plan.launches])]
+    amount: list[object] = [plan.iterations, *([] if settings.compares else [plan.rounds, plan.launches])]
+    amount += ["cold"] if plan.always_cold else []
     same = [context.protocol, amount, asdict(workload), plan.cpus, machine.fingerprint, former]
     key = hashlib.sha256(json.dumps([*same, source_digest(ROOT)], sort_keys=True).encode()).hexdigest()[:16]
     return Header(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
 from impls.workload import Workload, WorkloadError
 from samenet.errors import SettingsError
+from samenet.gates import TOLERANCE, cold, parse_gates
 from samenet.overrides import parse_overrides
 from samenet.plan import Block, Plan
 from samenet.versions import Versions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from samenet.data import Dataset
+    from samenet.records import Quantity
 
 CURVE_POINTS = 6  # between a curve's two ends
 CURVE_SHARE = 0.5  # of a round, where most is learned: the other half would cost as much and show little
@@ -37,7 +39,8 @@ class Settings:
     every speedup is known to 1.5 %, or ``budget_seconds`` of measuring are spent. ``against`` measures the cases of a
     git revision interleaved with the present ones, ``versions`` each case with several versions of a package, such as
     ``jax==0.8.3,0.9.2``, which are compared with the ``reference_version``, by default the first; ``tolerance`` is the
-    share by which a case may become slower.
+    share by which a case may become slower. ``gate`` lists what else may not become worse, such as
+    ``steady,first-step=10,memory``, with tolerances in percent.
 
     ``journal`` is the folder in which each round is kept as soon as it is measured, None for no journal; with
     ``resume`` a campaign continues the unfinished one there with the same settings that has measured the most.
@@ -53,7 +56,8 @@ class Settings:
     against: str | None = None
     versions: str | None = None
     reference_version: str | None = None
-    tolerance: float = 0.02
+    tolerance: float = TOLERANCE
+    gate: str = "steady"
     budget_seconds: float | None = None
     data: Path | None = None
     python: Mapping[str, Path] = field(default_factory=dict)
@@ -74,26 +78,31 @@ class Settings:
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise SettingsError(f"{name} is {value}; it must be a positive number")
         if self.timeout_seconds > LONGEST_TIMEOUT:
-            raise SettingsError(
-                f"timeout_seconds is {self.timeout_seconds}; it must be {LONGEST_TIMEOUT}, a day, or less"
-            )
+            raise SettingsError(f"timeout_seconds is {self.timeout_seconds}; it must be {LONGEST_TIMEOUT} or less")
         if self.against is not None and not self.against.strip():  # as where git failed in --against "$(git ...)"
             raise SettingsError("--against is empty; it needs a git revision, such as HEAD or main")
-        self._check_versions()
+        self._check_comparison()
         if self.budget_seconds and not self.compares and (self.rounds or self.launches):
             raise SettingsError("a budget cannot be combined with a number of rounds or launches; drop one of them")
 
-    def _check_versions(self) -> None:
+    def _check_comparison(self) -> None:
         if self.versions is None and self.reference_version is not None:
             raise SettingsError("--reference-version is one of --versions; add --versions, or leave it out")
         if self.versions is not None and self.against is not None:
             raise SettingsError("--against compares this tree, and --versions packages; leave one of them out")
-        _ = self.asked_versions  # it reads them
+        if self.gate != Settings.gate and not self.compares:
+            raise SettingsError("--gate is for --against and --versions; add one of them, or leave it out")
+        _ = self.asked_versions, self.gates
 
     @property
     def asked_versions(self) -> Versions | None:
         """The versions that are compared."""
         return None if self.versions is None else Versions.parse(self.versions, self.reference_version)
+
+    @property
+    def gates(self) -> dict[Quantity, float]:
+        """The tolerances of what a build fails for."""
+        return parse_gates(self.gate, self.tolerance)
 
     @property
     def compares(self) -> bool:
@@ -186,7 +195,9 @@ class Iterations(Protocol):
         """Return the one plan; without a comparison it has an error curve."""
         workload, effort = self.workload(settings, dataset), self.effort(settings)
         plan = rounds_plan(workload, settings, dataset, cpus, effort)
-        return [plan if settings.compares else replace(plan, marks=marks(plan))]
+        if settings.compares:
+            return [replace(plan, always_cold=cold(settings.gates))]
+        return [replace(plan, marks=marks(plan))]
 
 
 def marks(plan: Plan) -> tuple[int, ...]:

@@ -37,6 +37,20 @@ class State(StrEnum):
         return self in {State.CONTENDED, State.THROTTLED}
 
 
+class Quantity(StrEnum):
+    """What of a case may become worse: its steady step, or what it needs before."""
+
+    STEADY = "steady"
+    FIRST_STEP = "first-step"
+    IMPORT = "import"
+    MEMORY = "memory"
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether it is known of launches alone that have empty caches and start one by one."""
+        return self in {Quantity.FIRST_STEP, Quantity.IMPORT}
+
+
 @dataclass(frozen=True)
 class Disturbance:
     """Why a round does not count.
@@ -98,6 +112,7 @@ class Launch:
         threads_working: how many threads worked in a short run after the parity check; None on a GPU.
         threads_cpus: the CPUs on which those threads may run.
         flushes_denormals: whether the main thread's arithmetic has 0 for a number below 2.2e-308.
+        peak_bytes: bytes, most host memory of the worker (VmHWM) by its last block.
     """
 
     launch: int
@@ -110,6 +125,7 @@ class Launch:
     threads_working: int | None = None
     threads_cpus: tuple[int, ...] = ()
     flushes_denormals: bool | None = None
+    peak_bytes: int | None = None
 
     @property
     def phases(self) -> tuple[float, ...]:

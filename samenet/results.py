@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from samenet.context import Context, Machine
-from samenet.records import CurvePoint, Launch, Round, State, check_error_rate, clean_rounds, clean_seconds
+from samenet.records import CurvePoint, Launch, Quantity, Round, State, check_error_rate, clean_rounds, clean_seconds
 from samenet.stats import CONFIDENCE, Estimate
 
 # 1: until 0.1.0. Unknown numbers were 0, an unknown text "not told", a disturbance was a sentence.
@@ -25,6 +25,8 @@ class Outcome(StrEnum):
     SLOWER = "slower"
     FASTER = "faster"
     SAME = "same"
+    LARGER = "larger"
+    SMALLER = "smaller"
     INCONCLUSIVE = "inconclusive"
     UNVERIFIED = "unverified"
     NEW = "new"
@@ -33,12 +35,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome for one case; ``regression`` and ``sentence`` follow from the rest, and are saved for other programs.
+    """The outcome for one quantity of a case.
+
+    ``regression`` and ``sentence`` follow from the rest, and are saved for other programs.
 
     Attributes:
         case: the case's id.
         word: what the change did to it.
-        ratio: its time after the change over that before, where both have one.
+        quantity: what became slower or larger.
+        gates: whether a build should fail for that; for wrong work it always should.
+        ratio: its time (or its memory) after the change over that before, where both have one.
         reason: why it is unverified or inconclusive, where that needs one.
         regression: whether a build should fail for it.
         sentence: all of it in words.
@@ -47,6 +53,8 @@ class Verdict:
     case: str
     word: Outcome
     _: KW_ONLY
+    quantity: Quantity = Quantity.STEADY
+    gates: bool = True
     ratio: Estimate | None = None
     reason: str = ""
     regression: bool = False
@@ -54,10 +62,17 @@ class Verdict:
 
     def __post_init__(self) -> None:
         """Derive what follows from the other fields; the class is frozen."""
-        ratio = f", {self.ratio.text()} times the time" if self.ratio else ""
+        what = "memory" if self.quantity is Quantity.MEMORY else "time"
+        ratio = f", {self.ratio.text()} times the {what}" if self.ratio else ""
         reason = f": {self.reason}" if self.reason else ""
-        object.__setattr__(self, "regression", self.word in {Outcome.SLOWER, Outcome.UNVERIFIED})
-        object.__setattr__(self, "sentence", f"{self.case} is {self.word}{ratio}{reason}")
+        is_worse = self.gates and self.word in {Outcome.SLOWER, Outcome.LARGER}
+        object.__setattr__(self, "regression", is_worse or self.word is Outcome.UNVERIFIED)
+        object.__setattr__(self, "sentence", f"{self.subject} is {self.word}{ratio}{reason}")
+
+    @property
+    def subject(self) -> str:
+        """The case, and the quantity if it is not the steady step, such as ``jax-cpu, first step``."""
+        return self.case + ("" if self.quantity is Quantity.STEADY else f", {self.quantity.replace('-', ' ')}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +111,7 @@ class CaseResult(Context):
         least_seconds: s, of a round at this GPU's peak rates; None for a CPU.
         manifest: what a reader must know before comparing it with another.
         verdict: the outcome of ``--against`` or ``--versions``.
+        other_verdicts: the outcomes for the quantities of ``--gate`` other than the steady step.
         training: of ``test_epochs.py`` only.
         launches: one for each worker that started.
         rounds: one for each block and attempt, disturbed ones too.
@@ -119,6 +135,7 @@ class CaseResult(Context):
     least_seconds: float | None = None
     manifest: dict[str, str] = field(default_factory=dict)
     verdict: Verdict | None = None
+    other_verdicts: tuple[Verdict, ...] = ()
     training: Training | None = None
     launches: tuple[Launch, ...] = ()
     rounds: tuple[Round, ...] = ()
@@ -225,10 +242,10 @@ class ComparisonRecord:
         revision: what was compared with: the git revision as it was written, or a version such as ``jax 0.8.3``.
         commit: the revision's commit; empty for a version.
         after: what it was compared with.
-        tolerance: the change that is ignored; 0.02 is 2 %.
+        tolerance: the change of the steady step that is ignored; 0.02 is 2 %.
         regression: whether a build should fail.
         summary: all of it in one sentence.
-        verdicts: one for each case.
+        verdicts: one for each case and quantity.
         notes: what a reader must know of the comparison.
         before: the cases as they were at the revision; those of a version are among ``cases``.
     """

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samenet.records import State
+from samenet.records import Quantity, State
 from samenet.results import Outcome, Verdict
 from samenet.stats import CONFIDENCE
 
@@ -47,8 +47,24 @@ def judge(
     if ratio is None or not ratio.has_interval:
         return Verdict(case, Outcome.INCONCLUSIVE, ratio=ratio, reason="there are too few pairs of undisturbed blocks")
     word = outcome(ratio, tolerance)
-    straddles = f"its interval straddles the {100 * tolerance:g} % tolerance"
-    return Verdict(case, word, ratio=ratio, reason=straddles if word is Outcome.INCONCLUSIVE else "")
+    return Verdict(case, word, ratio=ratio, reason=straddles(tolerance) if word is Outcome.INCONCLUSIVE else "")
+
+
+def judge_quantity(case: str, quantity: Quantity, ratio: Estimate | None, tolerance: float) -> Verdict:
+    """Return the verdict on what a case needs before its steady step, from a ratio over launches."""
+    if ratio is None or not ratio.has_interval:
+        reason = "there are too few launches in which both were measured"
+        return Verdict(case, Outcome.INCONCLUSIVE, quantity=quantity, ratio=ratio, reason=reason)
+    word = outcome(ratio, tolerance)
+    if quantity is Quantity.MEMORY:
+        word = {Outcome.SLOWER: Outcome.LARGER, Outcome.FASTER: Outcome.SMALLER}.get(word, word)
+    reason = straddles(tolerance) if word is Outcome.INCONCLUSIVE else ""
+    return Verdict(case, word, quantity=quantity, ratio=ratio, reason=reason)
+
+
+def straddles(tolerance: float) -> str:
+    """Return why a ratio is inconclusive that has an interval."""
+    return f"its interval straddles the {100 * tolerance:g} % tolerance"
 
 
 def outcome(ratio: Estimate, tolerance: float) -> Outcome:
@@ -115,9 +131,9 @@ class Comparison:
     @property
     def is_empty(self) -> bool:
         """Whether no case could be judged: nothing was compared, and a gate must not pass for it."""
-        compared = {Outcome.SLOWER, Outcome.FASTER, Outcome.SAME, Outcome.UNVERIFIED}
+        nothing_known = {Outcome.INCONCLUSIVE, Outcome.NEW, Outcome.REMOVED}
         straddles = any(each.ratio and each.ratio.has_interval for each in self.verdicts)
-        return not straddles and not any(verdict.word in compared for verdict in self.verdicts)
+        return not straddles and all(verdict.word in nothing_known for verdict in self.verdicts)
 
     @property
     def title(self) -> str:

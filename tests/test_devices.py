@@ -238,7 +238,7 @@ def test_the_second_gpu_has_its_former_case_too() -> None:
     """A revision lists the cases of one GPU."""
     revision = check_out("HEAD", ROOT)
     present = entered(Case(TORCH, Device("cuda", 1)))
-    (_, former) = RevisionComparison.of(revision, 0.02, present, {}, ROOT).entries
+    (_, former) = RevisionComparison.of(revision, Settings(), present, ROOT).entries
     assert former.case.id == "torch-cuda:1"
     assert revision.find(Case(replace(TORCH, name="absent"), Device("cpu"))) is None
 

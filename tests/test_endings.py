@@ -97,7 +97,7 @@ def test_a_bug_has_a_code_and_one_sentence(bench: Bench, tmp_path: Path, target:
         (["--against", "HEAD", "--comment", "/nowhere/comment.md"], "cannot write /nowhere/comment.md: No such file"),
         (["--comment", "comment.md"], "--comment writes the verdicts of --against or --versions; add one of them, or"),
         (["--against", ""], "--against is empty; it needs a git revision, such as HEAD or main"),
-        (["--timeout", "1e10"], "timeout_seconds is 10000000000.0; it must be 86400, a day, or less"),
+        (["--timeout", "1e10"], "timeout_seconds is 10000000000.0; it must be 86400 or less"),
         (["--benchmark-json", "/nowhere/run.json"], "cannot write /nowhere/run.json: No such file or directory"),
         (["--junitxml", "/proc/nowhere/junit.xml"], "cannot write /proc/nowhere/junit.xml: No such file or directory"),
         ([f"--benchmark-save={'x' * 300}"], "cannot save into "),

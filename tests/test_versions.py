@@ -19,7 +19,7 @@ from samenet.environments import ROOT
 from samenet.errors import NoInterpreterError, SettingsError
 from samenet.package_environments import ABOUT, made_environments, obtain, prune, requests
 from samenet.plan import Entry
-from samenet.records import State
+from samenet.records import Launch, Quantity, Round, State
 from samenet.results import Outcome
 from samenet.versions import Versions, mismatch
 from tests.support.command_line import PYTEST, records, saved
@@ -56,7 +56,7 @@ def version(implementation: Implementation, package: str, number: str) -> Case:
 
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
-    """Return a folder with numpy and five releases of a framework, of which the third and the fourth do not work."""
+    """Return a folder with numpy and releases: 1.1 is slow, 1.2 and 1.3 do not work, 2.0 starts slowly and is large."""
     made = Releases(tmp_path_factory.mktemp("wheels"))
     made.download_numpy()
     made.publish("1.0")
@@ -64,6 +64,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     made.publish("1.2", on_import="from numpy import nothing_of_this_name")
     made.publish("1.3", requires="numpy<1")
     made.publish("1.4")
+    made.publish("2.0", on_import=f"BALLAST = b'x' * {40 << 20}", before_step="import time; time.sleep(0.3)")
     return made
 
 
@@ -157,7 +158,7 @@ def test_without_pins_the_newest_of_everything_else_is_taken(tmp_path: Path) -> 
     assert requests(version(PACER, "pacer", "1.0"), tmp_path) == [["pacer==1.0", "numpy"]]
 
 
-def compared(results: Mapping[str, CaseResult], reference: str = "1.0") -> VersionComparison:
+def compared(results: Mapping[str, CaseResult], settings: Settings | None = None) -> VersionComparison:
     """Return the comparison of cases with versions of pacer, whose numpy differs in one of them."""
     entries = [
         Entry(
@@ -169,7 +170,7 @@ def compared(results: Mapping[str, CaseResult], reference: str = "1.0") -> Versi
         )
         for label in results
     ]
-    return VersionComparison.of(Versions("pacer", ("1.0", "1.1", "1.2"), reference), 0.02, entries)
+    return VersionComparison.of(Versions("pacer", ("1.0", "1.1", "1.2"), "1.0"), settings or Settings(), entries)
 
 
 def results(**changes: Any) -> dict[str, CaseResult]:
@@ -320,6 +321,113 @@ def test_a_worker_with_another_version_is_noticed(
     assert bool(mismatch(PackageVersion(package, number), found)) is not is_right
 
 
+def measured(bench: Bench, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a small comparison, save it as ``one``, and return what it printed."""
+    little = ("--data", str(bench.data), "--iterations", "60", "--budget", "6", "-rs")
+    storage = ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
+    return subprocess.run(
+        [*PYTEST, *little, *storage, *options],
+        cwd=ROOT,
+        env=bench.environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("steady", {Quantity.STEADY: 0.05}),
+        ("steady=1, memory", {Quantity.STEADY: 0.01, Quantity.MEMORY: 0.03}),
+        ("import=20,first-step", {Quantity.IMPORT: 0.2, Quantity.FIRST_STEP: 0.1}),
+    ],
+)
+def test_each_gate_has_a_tolerance(text: str, expected: dict[Quantity, float]) -> None:
+    """The given one, or else its own; for the steady step that of --tolerance."""
+    assert Settings(versions="jax==1,2", tolerance=0.05, gate=text).gates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "speed", "steady=", "steady=0", "steady=-1", "memory=inf", "memory=nan", "steady,,"]
+)
+def test_gates_that_are_none_are_refused(text: str) -> None:
+    """With the names of those that are."""
+    with pytest.raises(SettingsError, match="names no gates; write some of steady, first-step, import, memory"):
+        Settings(against="HEAD", gate=text)
+
+
+def test_a_gate_needs_a_comparison() -> None:
+    """Or it would silently not be one."""
+    with pytest.raises(SettingsError, match="--gate is for --against and --versions"):
+        Settings(gate="memory")
+
+
+def launches(peak: int, seconds: float) -> tuple[Launch, ...]:
+    """Return eight launches: the first, which reads the disk, takes ten times as long to start."""
+    times = [10 * seconds, *(seconds * (1 + 0.01 * (number % 3)) for number in range(7))]
+    return tuple(
+        Launch(
+            launch=number,
+            peak_bytes=peak,
+            start_seconds=0.1,
+            import_seconds=each,
+            build_seconds=0.0,
+            first_step_seconds=each,
+        )
+        for number, each in enumerate(times)
+    )
+
+
+def test_each_quantity_is_judged_and_fails_only_where_it_is_a_gate() -> None:
+    """Twice the memory is larger, half the start is faster; the steady step is printed and fails nothing."""
+    gate = "first-step,import,memory"
+    found = results(
+        **{
+            "1.0": {"launches": launches(100, 2.0)},
+            "1.1": {"launches": launches(200, 1.0)},
+            "1.2": {"launches": launches(100, 2.0), "rounds": slow(case_result("pacer").rounds)},
+        }
+    )
+    comparison = compared(found, Settings(versions="pacer==1.0,1.1,1.2", gate=gate))
+    larger = {each.quantity: each for each in comparison.verdicts("pacer-cpu @ pacer 1.1", found)}
+    assert {quantity: str(each.word) for quantity, each in larger.items() if quantity != Quantity.STEADY} == {
+        Quantity.FIRST_STEP: "faster",
+        Quantity.IMPORT: "faster",
+        Quantity.MEMORY: "larger",
+    }
+    assert [each.quantity for each in larger.values() if each.regression] == [Quantity.MEMORY]
+    assert larger[Quantity.MEMORY].sentence.startswith(
+        "pacer-cpu @ pacer 1.1, memory is larger, 2.00 (2.00 to 2.00) times"
+    )
+    slower = comparison.verdicts("pacer-cpu @ pacer 1.2", found)[0]
+    assert (slower.word, slower.regression) == (Outcome.SLOWER, False)
+
+
+def slow(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
+    """Return the blocks of a case that takes twice as long."""
+    return tuple(replace(each, wall_seconds=2 * each.wall_seconds) for each in rounds)
+
+
+@pytest.mark.alone
+def test_what_a_release_needs_before_its_first_step_fails_where_it_is_a_gate(
+    offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    """Each launch then starts from nothing, one worker after the other."""
+    monkeypatch.setenv("PYTHONPATH", str(offline.install_lane(tmp_path / "plugin")))
+    result = measured(bench, "--versions", "pacer==1.0,2.0", "--gate", "steady=30,first-step=30,memory=10")
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
+    found = {each["quantity"]: each for each in saved(bench.storage)["samenet"]["against"]["verdicts"]}
+    assert {quantity: each["word"] for quantity, each in found.items() if quantity != "steady"} == {
+        "first-step": "slower",
+        "memory": "larger",
+    }
+    assert found["steady"]["word"] in {"same", "inconclusive", "faster"}
+    assert "pacer-cpu @ pacer 2.0, first step is slower, " in result.stdout
+    assert all(len(launch) > 4 for launch in records(bench.storage)["pacer-cpu @ pacer 2.0"]["launches"])
+
+
 @pytest.mark.alone
 def test_a_slower_release_is_found_among_those_that_do_not_work(
     offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
@@ -329,18 +437,9 @@ def test_a_slower_release_is_found_among_those_that_do_not_work(
     Those that cannot be imported or installed, or do not exist, are skipped with their reasons.
     """
     monkeypatch.setenv("PYTHONPATH", str(offline.install_lane(tmp_path / "plugin")))
-    comment, storage = tmp_path / "comment.md", ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
+    comment = tmp_path / "comment.md"
     asked = ("--versions", "pacer==1.0,1.1,1.2,1.3,1.4,9.9", "--tolerance", "30", "--comment", str(comment))
-    little = ("--data", str(bench.data), "--iterations", "60", "--budget", "6", "-rs")
-    result = subprocess.run(
-        [*PYTEST, *asked, *little, *storage],
-        cwd=ROOT,
-        env=bench.environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    result = measured(bench, *asked)
     assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
     found = {each["case"].rpartition(" ")[2]: each for each in saved(bench.storage)["samenet"]["against"]["verdicts"]}
     assert set(found) == {"1.1", "1.2", "1.3", "1.4", "9.9"}

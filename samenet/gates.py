@@ -1,0 +1,65 @@
+"""What of a case is compared with the same case before: the steady step, and what comes before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from samenet.errors import SettingsError
+from samenet.records import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from samenet.results import CaseResult
+
+
+def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]:
+    """Return what a case has of ``quantity`` by (launch, turn): s of a round, s of one start, or bytes.
+
+    The first launch reads what it imports from the disk, and does not count for a start.
+    """
+    starts = [each for each in case.launches[1:] if each.phases]
+    found: dict[int, float | None] = {}
+    match quantity:
+        case Quantity.STEADY:
+            return case.clean_seconds
+        case Quantity.FIRST_STEP:
+            found = {each.launch: (each.build_seconds or 0) + (each.first_step_seconds or 0) for each in starts}
+        case Quantity.IMPORT:
+            found = {each.launch: each.import_seconds for each in starts}
+        case Quantity.MEMORY:
+            found = {each.launch: each.peak_bytes for each in case.launches}
+    return {(launch, 0): value for launch, value in found.items() if value}
+
+
+TOLERANCE = 0.02  # the change of the steady step that is ignored, as a share, unless another one is given
+TOLERANCES = {Quantity.FIRST_STEP: 0.1, Quantity.IMPORT: 0.1, Quantity.MEMORY: 0.03}
+
+
+def parse_gates(text: str, tolerance: float) -> dict[Quantity, float]:
+    """Read ``quantity[=percent],...``; return the tolerances (0.02 is 2 %) by quantity, ``tolerance`` for steady.
+
+    Raises:
+        SettingsError: ``text`` has another form.
+    """
+    default = {Quantity.STEADY: tolerance} | TOLERANCES
+    gates: dict[Quantity, float] = {}
+    for part in text.split(","):
+        name, equals, percent = part.strip().partition("=")
+        try:
+            quantity = Quantity(name)
+            gates[quantity] = float(percent) / 100 if equals else default[quantity]
+        except ValueError:
+            gates = {}
+            break
+    if not gates or not all(0 < each < float("inf") for each in gates.values()):
+        raise SettingsError(
+            f"{text!r} names no gates; write some of {', '.join(Quantity)}, with or without a tolerance in percent,"
+            " such as steady=1,memory"
+        )
+    return gates
+
+
+def cold(gates: Mapping[Quantity, float]) -> bool:
+    """Return whether every launch has to start from nothing for ``gates``."""
+    return any(quantity.is_cold for quantity in gates)

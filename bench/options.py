@@ -170,9 +170,9 @@ def add_options(group: pytest.OptionGroup) -> None:
     add(
         "--versions",
         type=versions,
-        metavar="PACKAGE==VERSION,...",
-        help="Measure each case with several versions of a package interleaved, such as jax==0.8.3,0.9.2; fail where"
-        " one is slower than the first.",
+        metavar="VERSIONS",
+        help="Measure each case with several versions of a package interleaved, such as jax==0.8.3,0.9.2, or the newest"
+        " of each minor version in a range, such as jax>=0.6; fail where one is slower than the first.",
     )
     add("--reference-version", metavar="VERSION", help="Which of --versions the others are compared with.")
     add(

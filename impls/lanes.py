@@ -152,7 +152,12 @@ class Implementation:
 
 @dataclass(frozen=True)
 class PackageVersion:
-    """One version of a package, or of Python."""
+    """One version of a package, or of Python.
+
+    Attributes:
+        package: its normalized name, or ``python``.
+        version: as it was asked for.
+    """
 
     package: str
     version: str

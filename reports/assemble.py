@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reports import changes, chapter, charts, histories, history_charts, run_tables, sentences, tables, verdicts
+from reports import (
+    changes,
+    chapter,
+    charts,
+    histories,
+    history_charts,
+    release_charts,
+    run_tables,
+    sentences,
+    tables,
+    verdicts,
+)
 from reports.document import HistoryReport, Report, Role, Section
 from reports.feed import feed
 from reports.numbers import UNKNOWN
@@ -101,6 +112,7 @@ def group_section(number: int, group: Group, wanted: str | None, changed: Sequen
     )
     pictures = (
         charts.speedups(run.cases, baseline),
+        release_charts.releases(run.cases),
         charts.phases(run.cases, baseline),
         charts.errors(run.cases),
         charts.learning(run.cases),

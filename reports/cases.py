@@ -24,8 +24,8 @@ def without_number(cases: Sequence[CaseResult]) -> list[CaseResult]:
 
 
 def without_device(case: CaseResult) -> str:
-    """Return the name that a case has on every device: its implementation, and its version if it has one."""
-    return case.case.replace(f"-{case.device}", "", 1)
+    """Return the name that a case has on every device: its implementation, and its version if one was asked for."""
+    return case.implementation + (f" @ {case.asked_version}" if case.asked_version else "")
 
 
 def row_name(case: CaseResult) -> str:
@@ -57,17 +57,20 @@ def error_rates(case: CaseResult) -> str:
 
 
 def startup(case: CaseResult) -> dict[str, float]:
-    """Return the seconds before the first full round: of the first launch, and the medians of the later ones.
+    """Return the seconds before the first full round: the medians of cold launches, and of the warm ones.
 
-    What a launch does not know, because it started next to another one, is left out.
+    What a launch does not know, because it started next to another one, is left out. Of several cold launches the first
+    one, which reads the disk, does not count.
     """
     phases: dict[str, float] = {}
-    first, *later = [launch.phases for launch in case.launches] or [()]
-    if len(first) == PHASES:
-        start, imported, build, first_step = first
+    known = [launch for launch in case.launches if len(launch.phases) == PHASES]
+    is_cold = [launch is case.launches[0] if launch.cold is None else launch.cold for launch in known]
+    cold = [launch.phases for launch, yes in zip(known, is_cold, strict=True) if yes]
+    if cold:
+        start, imported, build, first_step = map(median, zip(*(cold[1:] or cold), strict=True))
         phases["import_seconds"] = start + imported
         phases |= {"build_seconds_cold": build, "first_step_seconds_cold": first_step}
-    if warm := [seconds[2:] for seconds in later if len(seconds) == PHASES]:
+    if warm := [launch.phases[2:] for launch, yes in zip(known, is_cold, strict=True) if not yes]:
         phases["build_seconds_warm"], phases["first_step_seconds_warm"] = map(median, zip(*warm, strict=True))
     return phases
 

@@ -62,6 +62,7 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
         case=seen.entry.label,
         implementation=seen.entry.implementation,
         device=seen.entry.device,
+        asked_version=seen.entry.version,
         confidence=header.confidence,
         state=state,
         reason=reason,

@@ -35,6 +35,7 @@ class PairedComparison(ABC):
 
     gates: Mapping[Quantity, float]
     entries: Sequence[Entry]
+    together: int = 1  # so many comparisons like this one have to hold together
 
     @property
     def tolerance(self) -> float:
@@ -54,8 +55,9 @@ class PairedComparison(ABC):
     def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
         """Return the comparison as it is saved."""
 
-    def _ratio(self, after: CaseResult, before: CaseResult, quantity: Quantity = Quantity.STEADY) -> Estimate | None:
-        judged = len(self.before) * len({*self.gates, Quantity.STEADY})
+    def ratio(self, after: CaseResult, before: CaseResult, quantity: Quantity = Quantity.STEADY) -> Estimate | None:
+        """Return the time or the memory of one case over that of another one, with a corrected interval."""
+        judged = len(self.before) * len({*self.gates, Quantity.STEADY}) * self.together
         return paired_ratio(values(quantity, after), values(quantity, before), confidence(judged, after.confidence))
 
     def verdicts(self, case: str, results: Mapping[str, CaseResult]) -> list[Verdict]:
@@ -69,7 +71,7 @@ class PairedComparison(ABC):
             return found
         after, before = pair
         return found + [
-            judge_quantity(case, quantity, self._ratio(after, before, quantity), tolerance)
+            judge_quantity(case, quantity, self.ratio(after, before, quantity), tolerance)
             for quantity, tolerance in self.gates.items()
             if quantity is not Quantity.STEADY
         ]
@@ -141,7 +143,7 @@ class RevisionComparison(PairedComparison):
         if case in self.missing and after.state is State.VALID:
             return Verdict(case, Outcome.INCONCLUSIVE, reason=self.missing[case])
         before = results[former[case]] if case in former else None
-        return judge_case(after, before, self.revision.name, self._ratio, self.tolerance)
+        return judge_case(after, before, self.revision.name, self.ratio, self.tolerance)
 
     def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
         """Return the comparison as it is saved: the ``verdicts`` on the present cases, and the cases that are gone."""
@@ -195,7 +197,7 @@ class VersionComparison(PairedComparison):
             return Verdict(case, Outcome.INCONCLUSIVE, reason=f"{after.state}: {after.reason}")
         before = results[self.before[case]]
         name = f"{self.versions.package} {self.versions.reference}"
-        verdict = judge_case(after, before, name, self._ratio, self.tolerance)
+        verdict = judge_case(after, before, name, self.ratio, self.tolerance)
         return replace(verdict, reason="; ".join(filter(None, (verdict.reason, self._other_differences(case)))))
 
     def _other_differences(self, case: str) -> str:

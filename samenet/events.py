@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from typing import TYPE_CHECKING, Any
 
+from impls.lanes import PackageVersion  # noqa: TC001  # likewise
 from samenet.context import Context, Machine  # noqa: TC001  # likewise
 from samenet.plan import Role
 from samenet.records import CurvePoint, Launch, Round, State  # noqa: TC001  # likewise
@@ -52,6 +53,7 @@ class Entered:
     device: str
     role: Role = Role.CASE
     of: str = ""
+    version: PackageVersion | None = None
     manifest: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -63,6 +65,7 @@ class Entered:
             device=str(entry.case.device),
             role=entry.role,
             of=entry.of,
+            version=entry.case.version,
             manifest={"precision": plan.workload.precision} | entry.case.manifest,
         )
 

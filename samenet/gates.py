@@ -18,7 +18,7 @@ def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]
 
     The first launch reads what it imports from the disk, and does not count for a start.
     """
-    starts = [each for each in case.launches[1:] if each.phases]
+    starts = [each for each in case.launches[1:] if each.cold and each.phases]
     found: dict[int, float | None] = {}
     match quantity:
         case Quantity.STEADY:

@@ -16,6 +16,7 @@ import tempfile
 import tomllib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from itertools import filterfalse
 from textwrap import shorten
@@ -166,6 +167,18 @@ def find_installer() -> Installer:
     """Return uv where it is on the path, and otherwise pip."""
     program = shutil.which("uv")
     return Uv(program) if program else Pip()
+
+
+@cache
+def known_releases(package: str) -> list[str]:
+    """Return the releases of ``package`` for this Python, by pip, which alone lists them.
+
+    Raises:
+        InstallError: the index cannot be reached, or has none.
+    """
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "index", "versions", package]
+    found = re.search("^Available versions: (.+)$", run(command), re.MULTILINE)
+    return found[1].split(", ") if found else []
 
 
 def run(command: Sequence[str], given: str = "", heed: Callable[[str], None] = say_nothing) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -174,6 +173,7 @@ class LiveWorkers:
                 return
             launch = Launch(
                 launch=self.number,
+                cold=self.cold,
                 start_seconds=worker.start_seconds,
                 import_seconds=import_seconds,
                 build_seconds=worker.build(plan.workload, plan.dataset.train, self.initial),
@@ -192,8 +192,7 @@ class LiveWorkers:
 
     def _new_worker(self, entry: Entry) -> Worker:
         """Start a process for ``entry``, which is killed at the end of the launch."""
-        compiles_alike = f"{entry.cluster} {entry.case.version or ''}"  # as two revisions do
-        cache = self.folder / hashlib.sha256(compiles_alike.encode()).hexdigest()[:12]
+        cache = self.folder / entry.cache_name(is_own=self.plan.always_cold)
         make_folder(cache)
         worker = self.alive[entry.label] = self._stack.enter_context(
             Worker(

@@ -145,7 +145,9 @@ class Measurement:
         self.journals.append(journal)
         for case, reason in part.skipped.items():
             name, device = case.implementation.name, str(case.device)
-            journal.write(Entered(label=case.id, implementation=name, device=device, manifest=case.manifest))
+            journal.write(
+                Entered(label=case.id, implementation=name, device=device, version=case.version, manifest=case.manifest)
+            )
             journal.write(Lost(label=case.id, state=State.SKIPPED, reason=reason))
         wanted = part.comparison.undecided if part.comparison else None
         if part.plan.launches is None and not part.comparison:

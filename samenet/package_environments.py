@@ -28,6 +28,7 @@ from samenet.data import cache_folder
 from samenet.environments import environment_name, tox_settings
 from samenet.errors import NoInterpreterError
 from samenet.installers import InstallError, find_installer, is_option
+from samenet.machine.files import write_whole
 from samenet.versions import PYTHON, own_packages
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ class PackageEnvironment:
 
     def write(self, about: About) -> None:
         """Replace what is kept about it, which also says that it was used now."""
-        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-            file.write(msgspec.json.encode(about))
-        Path(file.name).replace(self.folder / ABOUT)
+        write_whole(self.folder / ABOUT, msgspec.json.encode(about))
 
 
 def checksum(texts: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -96,3 +97,8 @@ class Entry:
     def cluster(self) -> str:
         """The name of its group, or its own where it has none."""
         return self.group or self.label
+
+    def cache_name(self, *, is_own: bool) -> str:
+        """Return the name of the folder for what its workers compile; if it is not its own, two revisions share it."""
+        owner = self.label if is_own else f"{self.cluster} {self.case.version or ''}"
+        return hashlib.sha256(owner.encode()).hexdigest()[:12]

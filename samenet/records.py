@@ -103,6 +103,8 @@ class Launch:
 
     Attributes:
         launch: its number, from 0.
+        cold: whether it found nothing compiled; None where its phases are, and in older files, where that was the
+            first launch alone.
         start_seconds: s, until the process answered.
         import_seconds: s, to import the framework.
         build_seconds: s, to make the trainer.
@@ -116,6 +118,7 @@ class Launch:
     """
 
     launch: int
+    cold: bool | None = None
     start_seconds: float | None = None
     import_seconds: float | None = None
     build_seconds: float | None = None

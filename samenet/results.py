@@ -7,6 +7,7 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
+from impls.lanes import PackageVersion  # noqa: TC001  # msgspec reads the annotations
 from samenet.context import Context, Machine
 from samenet.records import CurvePoint, Launch, Quantity, Round, State, check_error_rate, clean_rounds, clean_seconds
 from samenet.stats import CONFIDENCE, Estimate
@@ -35,9 +36,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome for one quantity of a case.
-
-    ``regression`` and ``sentence`` follow from the rest, and are saved for other programs.
+    """The outcome for one quantity of a case; ``regression`` and ``sentence`` follow from the rest.
 
     Attributes:
         case: the case's id.
@@ -102,6 +101,7 @@ class CaseResult(Context):
         case: its id, such as ``torch-cpu``.
         implementation: the part before the device, such as ``torch``.
         device: ``cpu``, ``cuda`` for the first GPU, ``cuda:1`` for the second.
+        asked_version: the version of a package that it was measured with, where several are compared.
         confidence: of its intervals; above 0.95 where the campaign ended as soon as they were narrow enough.
         state: whether it has a number.
         reason: why it has none; empty if it is valid.
@@ -126,6 +126,7 @@ class CaseResult(Context):
     case: str
     implementation: str
     device: str
+    asked_version: PackageVersion | None = None
     confidence: float = CONFIDENCE
     state: State
     reason: str = ""

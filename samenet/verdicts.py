@@ -145,4 +145,6 @@ class Comparison:
         """The answer in one sentence."""
         counts = Counter(verdict.word for verdict in self.verdicts)
         listed = ", ".join(f"{counts[word]} {word}" for word in Outcome if counts[word]) or "no case"
-        return f"{'Regression' if self.regression else 'No regression'} beyond {100 * self.tolerance:g} %: {listed}."
+        is_one = all(verdict.quantity is Quantity.STEADY for verdict in self.verdicts)
+        beyond = f" beyond {100 * self.tolerance:g} %" if is_one else ""  # other quantities have other tolerances
+        return f"{'Regression' if self.regression else 'No regression'}{beyond}: {listed}."

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from impls.lanes import PackageVersion
 from samenet.errors import SettingsError
+from samenet.installers import InstallError, known_releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,13 +33,17 @@ class Versions:
 
     @classmethod
     def parse(cls, text: str, reference: str | None = None) -> Self:
-        """Read ``package==version,version,...``; the first version is the reference, unless another one is named.
+        """Read ``package==version,version,...`` or a range, which is the newest release of each minor version in it.
+
+        The first version is the reference, unless another one is named.
 
         Raises:
             SettingsError: ``text`` has another form, or names fewer than two versions, or the reference is none of
-                them.
+                them, or a range cannot be looked up.
         """
-        name, _, listed = text.partition("==")
+        name, equals, listed = text.partition("==")
+        if not equals and any(sign in text for sign in "<>"):
+            name, listed = look_up(text)
         versions = tuple(each.strip() for each in listed.split(","))
         try:
             package, known = canonicalize_name(name.strip(), validate=True), [Version(each) for each in versions]
@@ -56,21 +62,63 @@ class Versions:
         """Return the text that ``parse`` reads."""
         return f"{self.package}=={','.join(self.versions)}"
 
-    def concerns(self, implementation: Implementation) -> bool:
-        """Return whether ``implementation`` runs on the package."""
-        return self.package in IN_EVERY_LANE | own_packages(implementation)
-
     def expand(self, cases: Iterable[Case]) -> list[Case]:
         """Return each of ``cases`` that runs on the package once for each version, and leave the others out.
 
         Raises:
             SettingsError: none of them does.
         """
-        concerned = [case for case in cases if self.concerns(case.implementation)]
+        concerned = [case for case in cases if runs_on(case.implementation, self.package)]
         if not concerned:
             raise SettingsError(f"none of the selected cases runs on {self.package}")
         named = [PackageVersion(self.package, version) for version in self.versions]
         return [replace(case, version=version) for case in concerned for version in named]
+
+
+def look_up(text: str) -> tuple[str, str]:
+    """Return the package of a range, such as ``jax>=0.6,<=0.10.2``, and the newest release of each minor version in it.
+
+    Raises:
+        SettingsError: it is no range, or the index cannot be asked or has no two such releases.
+    """
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement:
+        raise SettingsError(
+            f"{text!r} names no versions; write a package and a range, such as jax>=0.6,<=0.10.2"
+        ) from None
+    try:
+        releases = sorted(map(Version, known_releases(wanted.name)))
+    except InstallError as error:
+        raise SettingsError(
+            f"the releases of {wanted.name} are not known: {error}; name the versions, such as {wanted.name}==1.0,1.1"
+        ) from None
+    newest = {each.release[:2]: str(each) for each in releases if each in wanted.specifier and not each.is_prerelease}
+    if len(newest) < 2:
+        raise SettingsError(f"the package index has no two minor versions of {wanted.name} in {wanted.specifier}")
+    return wanted.name, ",".join(newest.values())
+
+
+def releases_between(package: str, first: str, last: str) -> list[str]:
+    """Return the releases of ``package`` from ``first`` to ``last``, without pre-releases, by the package index.
+
+    Raises:
+        SettingsError: the index cannot be asked, or one of the two is not in it.
+    """
+    try:
+        known = {Version(each): each for each in known_releases(package)}
+        low, high = Version(first), Version(last)
+    except InstallError as error:
+        raise SettingsError(f"the releases of {package} are not known: {error}") from None
+    except InvalidVersion as error:
+        raise SettingsError(f"{error}; write a version, such as 0.10.2") from None
+    for end, text in ((low, first), (high, last)):
+        if end not in known:
+            raise SettingsError(f"the package index has no {package} {text} for this Python; choose another version")
+    if low >= high:
+        raise SettingsError(f"{first} does not come before {last}; exchange them")
+    chosen = sorted(each for each in known if low <= each <= high and (not each.is_prerelease or each in (low, high)))
+    return [known[each] for each in chosen]
 
 
 def mismatch(wanted: PackageVersion | None, found: Mapping[str, str]) -> str:
@@ -82,6 +130,11 @@ def mismatch(wanted: PackageVersion | None, found: Mapping[str, str]) -> str:
     if number in allowed:
         return ""
     return f"it was to have {wanted} and has {number}; does PYTHONPATH lead to another one?"
+
+
+def runs_on(implementation: Implementation, package: str) -> bool:
+    """Return whether another version of ``package`` can change ``implementation``."""
+    return canonicalize_name(package) in IN_EVERY_LANE | own_packages(implementation)
 
 
 def own_packages(implementation: Implementation) -> set[str]:

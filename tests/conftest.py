@@ -12,9 +12,11 @@ import pytest
 
 from impls.lanes import Case
 from samenet.environments import ROOT, tox_folder
+from samenet.installers import known_releases
 from samenet.machine import files
 from tests.support.command_line import Bench
 from tests.support.data import write_dataset
+from tests.support.releases import Releases, without_uv
 from tests.support.workers import CASES, live_worker
 
 if TYPE_CHECKING:
@@ -90,3 +92,28 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bench(small_mnist: Path, tmp_path: Path) -> Bench:
     """Return a function that runs ``pytest bench/``, and saves below ``tmp_path``."""
     return Bench(small_mnist, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    """Return a folder with numpy and releases: 1.1 is slow, 1.2 and 1.3 do not work, 2.0 starts slowly and is large."""
+    made = Releases(tmp_path_factory.mktemp("wheels"))
+    made.download_numpy()
+    made.publish("1.0")
+    made.publish("1.1", repeats=3)
+    made.publish("1.2", on_import="from numpy import nothing_of_this_name")
+    made.publish("1.3", requires="numpy<1")
+    made.publish("1.4")
+    made.publish("2.0", on_import=f"BALLAST = b'x' * {40 << 20}", before_step="import time; time.sleep(0.3)")
+    return made
+
+
+@pytest.fixture
+def offline(releases: Releases, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    """Let pip find the releases and nothing else, and keep environments in an empty folder."""
+    for name, value in releases.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", without_uv())
+    known_releases.cache_clear()
+    monkeypatch.setenv("SAMENET_CACHE", str(tmp_path_factory.mktemp("cache")))
+    return releases

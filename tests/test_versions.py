@@ -54,30 +54,6 @@ def version(implementation: Implementation, package: str, number: str) -> Case:
     return Case(implementation, Device("cpu"), PackageVersion(package, number))
 
 
-@pytest.fixture(scope="session")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
-    """Return a folder with numpy and releases: 1.1 is slow, 1.2 and 1.3 do not work, 2.0 starts slowly and is large."""
-    made = Releases(tmp_path_factory.mktemp("wheels"))
-    made.download_numpy()
-    made.publish("1.0")
-    made.publish("1.1", repeats=3)
-    made.publish("1.2", on_import="from numpy import nothing_of_this_name")
-    made.publish("1.3", requires="numpy<1")
-    made.publish("1.4")
-    made.publish("2.0", on_import=f"BALLAST = b'x' * {40 << 20}", before_step="import time; time.sleep(0.3)")
-    return made
-
-
-@pytest.fixture
-def offline(releases: Releases, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Releases:
-    """Let pip find the releases and nothing else, and keep environments in an empty folder."""
-    for name, value in releases.variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PATH", without_uv())
-    monkeypatch.setenv("SAMENET_CACHE", str(tmp_path_factory.mktemp("cache")))
-    return releases
-
-
 @pytest.mark.parametrize(
     ("text", "reference", "reason"),
     [
@@ -87,7 +63,8 @@ def offline(releases: Releases, monkeypatch: pytest.MonkeyPatch, tmp_path_factor
         ("jax==", None, "names no versions"),
         ("jax==0.9,latest", None, "names no versions"),
         ("jax==0.9,../../etc", None, "names no versions"),
-        ("jax>=0.9,0.10", None, "names no versions"),
+        ("jax>=0.9,0.10", None, "names no versions; write a package and a range"),
+        ("jax>", None, "names no versions; write a package and a range"),
         ("jax==0.9.2", None, "does not name two versions or more, each once"),
         ("jax==0.9,0.9.0", None, "does not name two versions or more, each once"),
         ("jax==0.9.2,0.10.2", "0.8", "the reference version '0.8' is not one of 0.9.2, 0.10.2"),
@@ -97,6 +74,17 @@ def test_versions_that_cannot_be_compared_are_refused(text: str, reference: str 
     """With what is wrong, whether they come from the command line or from a notebook."""
     with pytest.raises(SettingsError, match=reason.replace("[", r"\[")):
         Settings(versions=text, reference_version=reference)
+
+
+def test_a_range_is_the_newest_of_each_minor_version(offline: Releases) -> None:
+    """By what pip finds; pre-releases and what is outside of the range are left out."""
+    offline.publish("3.0rc1")
+    assert Versions.parse("pacer>=1.1").versions == ("1.1", "1.2", "1.3", "1.4", "2.0")
+    assert Versions.parse("pacer>1.2,<2", "1.4").versions == ("1.3", "1.4")
+    with pytest.raises(SettingsError, match="has no two minor versions of pacer in >=2"):
+        Versions.parse("pacer>=2")
+    with pytest.raises(SettingsError, match=r"the releases of a-name-of-nothing are not known: .*; name the versions"):
+        Versions.parse("a-name-of-nothing>=2")
 
 
 @pytest.mark.parametrize(
@@ -370,6 +358,7 @@ def launches(peak: int, seconds: float) -> tuple[Launch, ...]:
     return tuple(
         Launch(
             launch=number,
+            cold=True,
             peak_bytes=peak,
             start_seconds=0.1,
             import_seconds=each,

@@ -1,7 +1,8 @@
-"""Reads the files in which Linux describes a machine; any of them may be missing in a container or virtual machine."""
+"""Files in which Linux describes a machine, any of which may be missing, and ours, which are replaced as a whole."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 PROC, SYS = Path("/proc"), Path("/sys")
@@ -29,3 +30,11 @@ def read_fields(path: Path) -> dict[str, str]:
     """Return the lines ``name: value`` of ``path``; of a name that is repeated, the last value."""
     pairs = (line.split(":", 1) for line in read_text(path).splitlines() if ":" in line)
     return {name.strip(): value.strip() for name, value in pairs}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace the file ``path``, whose folder is made if need be: a reader finds the former content or all of this."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)

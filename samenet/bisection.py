@@ -1,0 +1,165 @@
+"""Which release of a package changed a case: a binary search, which asks for the measurement of one after the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from samenet.records import Quantity
+from samenet.stats import Estimate  # noqa: TC001  # msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CONFIDENCE = 0.95  # that all answers of the search are right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which release from ``first`` to ``last`` changed ``quantity`` of ``case`` by ``change`` (0.05 is 5 %) or more."""
+
+    package: str
+    first: str
+    last: str
+    case: str
+    quantity: Quantity = Quantity.STEADY
+    change: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What was measured of one release; ratios are None where it has no number.
+
+    Attributes:
+        version: the release.
+        over_first: its time or memory over that of the first release of the range.
+        under_last: that of the last release over its own.
+        reason: why it has no number.
+    """
+
+    version: str
+    over_first: Estimate | None = None
+    under_last: Estimate | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the search found.
+
+    Attributes:
+        sentence: the answer in words.
+        is_decided: whether the intervals were narrow enough for one.
+        notes: other changes, and releases that were stepped over.
+        probes: what was measured.
+    """
+
+    sentence: str
+    is_decided: bool
+    notes: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
+
+
+def is_beyond(ratio: Estimate | None, change: float) -> bool | None:
+    """Return whether the whole interval of ``ratio`` is further from 1 than ``change``, None if it is on both sides."""
+    if ratio is None or not ratio.has_interval:
+        return None
+    if ratio.low > 1 + change or ratio.high < 1 / (1 + change):
+        return True
+    return False if 1 / (1 + change) <= ratio.low and ratio.high <= 1 + change else None
+
+
+@dataclass
+class Search:
+    """Finds where a sequence of ``releases`` changed; ``measure`` probes a release, given the shift to tell from 1.
+
+    The probe of the last release comes first. A change is one by more than half of the one that is looked for: that is
+    the middle between it and none.
+    """
+
+    question: Question
+    releases: Sequence[str]
+    measure: Callable[[str, float], Probe]
+    probes: list[Probe] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> Answer:
+        """Return the answer."""
+        half = math.sqrt(1 + self.question.change) - 1
+        ends = self._probe(self.releases[-1], half)
+        if ends.over_first is None:
+            return self._answer(f"{self._name(ends.version)} cannot be compared: {ends.reason}", is_decided=False)
+        changed = is_beyond(ends.over_first, half)
+        if not changed:
+            how = "no change" if changed is False else "it cannot be told whether there is a change"
+            return self._answer(
+                f"{how} above {100 * self.question.change:g} %: {self._of(ends)}", is_decided=changed is False
+            )
+        return self._narrow(ends, half)
+
+    def _narrow(self, ends: Probe, half: float) -> Answer:
+        """Halve the range until one release is left, or until those between cannot be measured."""
+        before, after = 0, len(self.releases) - 1
+        known = {0: Probe(version=self.releases[0]), after: ends}
+        skipped: set[int] = set()
+        while candidates := [place for place in range(before + 1, after) if place not in skipped]:
+            middle = min(candidates, key=lambda place: abs(2 * place - before - after))
+            whole = math.sqrt(_shift(known[after]) / _shift(known[before]))
+            probe = known[middle] = self._probe(self.releases[middle], abs(whole - 1))
+            if probe.over_first is None:
+                skipped.add(middle)
+                self.notes.append(f"{self._name(probe.version)} was stepped over: {probe.reason}")
+                continue
+            is_after = _is_after(probe.over_first, _shift(known[before]) * whole, rises=whole > 1)
+            if is_after is None:
+                where = f"it changed after {self.releases[before]} and by {self.releases[after]}"
+                return self._answer(f"{where}, and {self._of(probe)}: too close to call", is_decided=False)
+            if is_beyond(probe.over_first, half) and is_beyond(probe.under_last, half):
+                self.notes.append(f"there is more than one change: {self._of(probe)}, {self._of(ends)}")
+            before, after = (before, middle) if is_after else (middle, after)
+        return self._answer(self._conclusion(known[before], known[after]), is_decided=True)
+
+    def _probe(self, version: str, shift: float) -> Probe:
+        probe = self.measure(version, shift)
+        self.probes.append(probe)
+        return probe
+
+    def _conclusion(self, before: Probe, after: Probe) -> str:
+        quantity, how = self.question.quantity, ("faster", "slower")
+        what = "step" if quantity is Quantity.STEADY else quantity.replace("-", " ")
+        if quantity is Quantity.MEMORY:
+            how = ("smaller", "larger")
+        is_next = self.releases.index(after.version) - self.releases.index(before.version) == 1
+        which = after.version if is_next else f"after {before.version} and by {after.version}"
+        sure = f"{100 * CONFIDENCE:.0f} % confidence in all {len(self.probes)} probes together"
+        return (
+            f"{self._name(which)} made the {what} of {self.question.case} {how[int(_shift(after) > _shift(before))]}:"
+            f" {self._of(after)}, {self._of(before)} ({sure})"
+        )
+
+    def _name(self, version: str) -> str:
+        return f"{self.question.package} {version}"
+
+    def _of(self, probe: Probe) -> str:
+        """Return what a probe measured, in words."""
+        first = self.releases[0]
+        if probe.over_first is None:
+            return f"{first} is what others are compared with"
+        what = "memory" if self.question.quantity is Quantity.MEMORY else "time"
+        return f"{probe.version} takes {probe.over_first.text()} times the {what} of {first}"
+
+    def _answer(self, sentence: str, *, is_decided: bool) -> Answer:
+        return Answer(sentence=sentence, is_decided=is_decided, notes=tuple(self.notes), probes=tuple(self.probes))
+
+
+def _is_after(ratio: Estimate, threshold: float, *, rises: bool) -> bool | None:
+    """Return whether a release is beyond the change, None if its interval has the threshold in it."""
+    if not ratio.has_interval or ratio.low <= threshold <= ratio.high:
+        return None
+    return (ratio.value > threshold) == rises
+
+
+def _shift(probe: Probe) -> float:
+    """Return a release's ratio to the first one, which is 1 for that one."""
+    return probe.over_first.value if probe.over_first else 1.0

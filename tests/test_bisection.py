@@ -1,0 +1,173 @@
+"""The search for the release that changed a case: with made-up measurements, and once with real ones."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from samenet.__main__ import default_case
+from samenet.bisection import Probe, Question, Search
+from samenet.environments import ROOT
+from samenet.errors import SettingsError
+from samenet.records import Quantity
+from samenet.stats import Estimate
+from samenet.versions import releases_between
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from samenet.bisection import Answer
+    from tests.support.releases import Releases
+
+RELEASES = [f"1.{minor}" for minor in range(16)]
+QUESTION = Question(package="pacer", first="1.0", last="1.15", case="pacer-cpu")
+ERROR = 0.003  # of the logarithm of a ratio
+
+
+def estimate(ratio: float, error: float) -> Estimate:
+    """Return a ratio with an interval of 2.5 standard errors to each side."""
+    return Estimate(ratio, ratio * math.exp(-2.5 * error), ratio * math.exp(2.5 * error))
+
+
+def search(times: Mapping[str, float], seed: int = 0, error: float = ERROR, question: Question = QUESTION) -> Answer:
+    """Search releases that take so many times as long from that one on; others do not install."""
+    noise = np.random.default_rng(seed)
+    asked: list[str] = []
+
+    def measure(version: str, shift: float) -> Probe:
+        assert shift > 0
+        asked.append(version)
+        if times.get(version) == 0:
+            return Probe(version=version, reason="there is no wheel")
+        one, other = map(float, np.exp(noise.normal(0, error, 2)))
+        present = math.prod(times[each] for each in RELEASES[: RELEASES.index(version) + 1] if times.get(each))
+        whole = math.prod(each for each in times.values() if each)
+        return Probe(
+            version=version,
+            over_first=estimate(present * one, error),
+            under_last=estimate(whole / present * other, error),
+        )
+
+    answer = Search(question, RELEASES, measure).run()
+    assert len(set(asked)) == len(asked)
+    return answer
+
+
+@pytest.mark.parametrize("factor", [1.06, 0.94, 1.5])
+@pytest.mark.parametrize("place", [1, 7, 15])
+def test_a_change_is_found_wherever_it_is(place: int, factor: float) -> None:
+    """In five probes of sixteen releases, for each of twenty seeds, whether it became slower or faster."""
+    for seed in range(20):
+        answer = search({RELEASES[place]: factor}, seed)
+        how = "slower" if factor > 1 else "faster"
+        assert answer.is_decided
+        assert answer.sentence.startswith(f"pacer {RELEASES[place]} made the step of pacer-cpu {how}: "), answer
+        assert len(answer.probes) <= 5
+        assert not answer.notes
+
+
+def test_no_change_is_an_answer() -> None:
+    """After one probe."""
+    for seed in range(20):
+        answer = search({}, seed)
+        assert answer.is_decided
+        assert answer.sentence.startswith("no change above 5 %: 1.15 takes ")
+        assert len(answer.probes) == 1
+
+
+def test_a_release_that_cannot_be_installed_is_stepped_over() -> None:
+    """And named; if it may be the one, the answer says so."""
+    answer = search({"1.7": 0, "1.8": 0, "1.10": 1.2})
+    assert answer.sentence.startswith("pacer 1.10 made the step of pacer-cpu slower: ")
+    assert answer.notes[0] == "pacer 1.7 was stepped over: there is no wheel"
+    answer = search({"1.9": 0, "1.10": 1.2})
+    assert answer.sentence.startswith("pacer after 1.8 and by 1.10 made the step of pacer-cpu slower: ")
+    assert answer.is_decided
+
+
+def test_a_second_change_is_reported() -> None:
+    """The larger one is followed."""
+    answer = search({"1.3": 1.3, "1.12": 1.1})
+    assert answer.sentence.startswith("pacer 1.3 made the step of pacer-cpu slower: ")
+    assert answer.notes
+    assert all(note.startswith("there is more than one change: 1.") for note in answer.notes)
+
+
+def test_an_interval_with_the_threshold_in_it_decides_nothing() -> None:
+    """However long was measured."""
+    assert "it cannot be told whether there is a change above 5 %" in search({"1.5": 1.03}, error=0.02).sentence
+    half = replace(QUESTION, change=0.2)
+    answer = search({"1.4": math.sqrt(1.5), "1.12": math.sqrt(1.5)}, question=half)
+    assert "too close to call" in answer.sentence
+    assert not answer.is_decided
+
+
+def test_memory_becomes_larger() -> None:
+    """And not slower."""
+    answer = search({"1.5": 1.1}, question=replace(QUESTION, quantity=Quantity.MEMORY))
+    assert answer.sentence.startswith("pacer 1.5 made the memory of pacer-cpu larger: 1.5 takes 1.")
+    assert " times the memory of 1.0" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "reason"),
+    [
+        ("1.0", "9.9", "the package index has no pacer 9.9 for this Python"),
+        ("1.4", "1.0", "1.4 does not come before 1.0; exchange them"),
+        ("1.0", "1.0", "1.0 does not come before 1.0"),
+        ("old", "1.0", "Invalid version: 'old'; write a version"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(offline: Releases, first: str, last: str, reason: str) -> None:
+    """With what is wrong."""
+    assert releases_between("pacer", "1.1", "1.4") == ["1.1", "1.2", "1.3", "1.4"]
+    with pytest.raises(SettingsError, match=reason):
+        releases_between("pacer", first, last)
+
+
+def test_a_package_has_a_case() -> None:
+    """The plain one on the CPU; every case runs on numpy, so that numpy's own is first."""
+    assert default_case("jax") == "jax-cpu"
+    assert default_case("Theano_PyMC") == "theano-cpu"
+    assert default_case("numpy") == default_case("python") == "numpy-cpu"
+    with pytest.raises(SettingsError, match="no case runs on tensorflow; name one with --case"):
+        default_case("tensorflow")
+
+
+@pytest.mark.alone
+def test_a_real_search_goes_on_after_it_was_killed(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:
+    """Memory, which takes no quiet machine; what was measured before is not measured again."""
+    command = [
+        sys.executable,
+        "-m",
+        "samenet",
+        "bisect",
+        "pacer",
+        "1.1",
+        "2.0",
+        "--case",
+        "pacer-cpu",
+        "--of",
+        "memory",
+    ]
+    command += ["--change", "10%", "--budget", "2", "--data", str(small_mnist)]
+    environment = os.environ | {"PYTHONPATH": str(offline.install_lane(tmp_path / "plugin"))}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as killed:
+        for line in killed.stdout or ():
+            if line == "measuring pacer 1.2\n":
+                killed.kill()
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "measuring pacer 2.0" not in again.stdout
+    *notes, answer = again.stdout.splitlines()
+    assert any(note.startswith("note: pacer 1.3 was stepped over: pacer 1.3 cannot be installed: ") for note in notes)
+    assert any(note.startswith("note: pacer 1.2 was stepped over: failed: ") for note in notes)
+    assert answer.startswith("pacer 2.0 made the memory of pacer-cpu larger: 2.0 takes 1.")

@@ -15,6 +15,7 @@ from impls.lanes import Lane
 from impls.registry import cases
 from samenet.bisection import Question
 from samenet.errors import SamenetError, SettingsError
+from samenet.machine.lock import only_campaign
 from samenet.package_environments import environments_folder, made_environments, prune
 from samenet.probing import bisect
 from samenet.protocols import Settings
@@ -85,7 +86,11 @@ def search(options: argparse.Namespace) -> int:
 
 def keep_in_order(options: argparse.Namespace) -> int:
     """List the environments, or remove some."""
-    chosen = made_environments() if options.prune is None else prune(options.prune)
+    if options.prune is None:
+        chosen = made_environments()
+    else:
+        with only_campaign():  # which may be using them
+            chosen = prune(options.prune)
     size = sum(each.about.size for each in chosen) / 1e6
     found = f"{len(chosen)} environment{'' if len(chosen) == 1 else 's'}, {size:.0f} MB"
     folder = environments_folder()

@@ -28,7 +28,7 @@ from samenet.data import cache_folder
 from samenet.environments import environment_name, tox_settings
 from samenet.errors import NoInterpreterError
 from samenet.installers import InstallError, find_installer, is_option
-from samenet.machine.files import write_whole
+from samenet.machine.files import drop_pages, write_whole
 from samenet.versions import PYTHON, own_packages
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def obtain(case: Case, root: Path, say: Callable[[str], None]) -> PackageEnviron
         request = checksum([version, *("\n".join(trial) for trial in trials)])
         for made in made_environments():
             if request in made.about.requests:
-                made.write(made.about)
+                with contextlib.suppress(OSError):  # it can be used where it cannot be written
+                    made.write(made.about)
                 return made
         for trial in trials if version else ():
             try:
@@ -233,9 +234,11 @@ def _make(
             say(f"making an environment for Python {version} with {installer.name}: {listed}")
             installer.install(unfinished, wheels, list(filter(is_option, arguments)), say)
             size = sum(path.lstat().st_size for path in unfinished.rglob("*"))
+            drop_pages(unfinished)
             PackageEnvironment(unfinished, about).write(replace(about, size=size))
-            shutil.rmtree(place, ignore_errors=True)  # it is broken: its interpreter is gone
-            unfinished.rename(place)
+            if all(made.folder != place for made in made_environments()):  # or another process was faster
+                shutil.rmtree(place, ignore_errors=True)  # it is broken: its interpreter is gone
+                unfinished.rename(place)
             return PackageEnvironment(place, about)
     except OSError as error:
         reason = f"{home} cannot be written ({error.strerror}); set SAMENET_CACHE to another folder"

@@ -81,7 +81,7 @@ def prepare(
         raise SettingsError(f"name the cases in a list, such as [{selected!r}]")
     chosen, versions = list(dict.fromkeys(find_case(case) for case in selected)), settings.asked_versions
     if versions:
-        chosen = [each for case in chosen for each in ([case] if case.version else versions.expand([case]))]
+        chosen = with_versions(chosen, versions, settings.python)
     cpus = choose_cpus(settings.threads)
     plans = settings.protocol.plans(settings, dataset, cpus)
     revision = check_out(settings.against, ROOT) if settings.against else None
@@ -128,6 +128,19 @@ def find_case(case: Case | str) -> Case:
         if found := known.get(f"{name}-{device}"):
             return found
     raise SettingsError(f"there is no case {case}; choose from: {', '.join(each.id for each in all_cases())}")
+
+
+def with_versions(chosen: Sequence[Case], versions: Versions, given: Mapping[str, Path]) -> list[Case]:
+    """Return each case of ``chosen`` with each version, unless it has one.
+
+    Raises:
+        SettingsError: one does not run on the package, or its interpreter is ``given``.
+    """
+    for case in chosen:
+        if names := {case.implementation.name, case.implementation.environment} & given.keys():
+            name = min(names)
+            raise SettingsError(f"--versions makes the interpreters of {name}; leave --python {name}=PATH out")
+    return [each for case in chosen for each in ([case] if case.version else versions.expand([case]))]
 
 
 def compare_versions(

@@ -104,6 +104,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     made.publish("1.2", on_import="from numpy import nothing_of_this_name")
     made.publish("1.3", requires="numpy<1")
     made.publish("1.4")
+    made.publish("1.5")
     made.publish("2.0", on_import=f"BALLAST = b'x' * {40 << 20}", before_step="import time; time.sleep(0.3)")
     return made
 

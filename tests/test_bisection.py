@@ -145,29 +145,14 @@ def test_a_package_has_a_case() -> None:
 @pytest.mark.alone
 def test_a_real_search_goes_on_after_it_was_killed(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:
     """Memory, which takes no quiet machine; what was measured before is not measured again."""
-    command = [
-        sys.executable,
-        "-m",
-        "samenet",
-        "bisect",
-        "pacer",
-        "1.1",
-        "2.0",
-        "--case",
-        "pacer-cpu",
-        "--of",
-        "memory",
-    ]
-    command += ["--change", "10%", "--budget", "2", "--data", str(small_mnist)]
+    asked = ["bisect", "pacer", "1.4", "2.0", "--case", "pacer-cpu", "--of", "memory", "--change", "10%"]
+    command = [sys.executable, "-m", "samenet", *asked, "--budget", "2", "--data", str(small_mnist)]
     environment = os.environ | {"PYTHONPATH": str(offline.install_lane(tmp_path / "plugin"))}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as killed:
         for line in killed.stdout or ():
-            if line == "measuring pacer 1.2\n":
+            if line == "measuring pacer 1.5\n":
                 killed.kill()
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "measuring pacer 2.0" not in again.stdout
-    *notes, answer = again.stdout.splitlines()
-    assert any(note.startswith("note: pacer 1.3 was stepped over: pacer 1.3 cannot be installed: ") for note in notes)
-    assert any(note.startswith("note: pacer 1.2 was stepped over: failed: ") for note in notes)
-    assert answer.startswith("pacer 2.0 made the memory of pacer-cpu larger: 2.0 takes 1.")
+    assert again.stdout.splitlines()[-1].startswith("pacer 2.0 made the memory of pacer-cpu larger: 2.0 takes 1.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from impls.lanes import Case, Device, Implementation, PackageVersion
-from samenet import Settings, package_environments
+from samenet import Measurement, Settings, package_environments
 from samenet.__main__ import main
 from samenet.comparison import VersionComparison
 from samenet.environments import ROOT
@@ -79,8 +82,8 @@ def test_versions_that_cannot_be_compared_are_refused(text: str, reference: str 
 def test_a_range_is_the_newest_of_each_minor_version(offline: Releases) -> None:
     """By what pip finds; pre-releases and what is outside of the range are left out."""
     offline.publish("3.0rc1")
-    assert Versions.parse("pacer>=1.1").versions == ("1.1", "1.2", "1.3", "1.4", "2.0")
-    assert Versions.parse("pacer>1.2,<2", "1.4").versions == ("1.3", "1.4")
+    assert Versions.parse("pacer>=1.1").versions == ("1.1", "1.2", "1.3", "1.4", "1.5", "2.0")
+    assert Versions.parse("pacer>1.2,<1.5", "1.4").versions == ("1.3", "1.4")
     with pytest.raises(SettingsError, match="has no two minor versions of pacer in >=2"):
         Versions.parse("pacer>=2")
     with pytest.raises(SettingsError, match=r"the releases of a-name-of-nothing are not known: .*; name the versions"):
@@ -98,6 +101,13 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, str
     """A second comparison, and a reference for none."""
     with pytest.raises(SettingsError, match=reason):
         Settings(**settings)  # type: ignore[arg-type]
+
+
+def test_an_interpreter_is_not_given_for_versions(small_mnist: Path) -> None:
+    """Each has one of its own."""
+    settings = Settings(versions="jax==0.9.2,0.10.2", python={"jax": Path(sys.executable)}, data=small_mnist)
+    with pytest.raises(SettingsError, match="leave --python jax=PATH out"):
+        Measurement(["jax-cpu"], settings)
 
 
 def test_each_case_that_runs_on_the_package_is_entered_once_for_each_version() -> None:
@@ -199,13 +209,26 @@ def test_versions_without_their_reference_are_refused() -> None:
     assert compared(found).lacks_reference
 
 
+def resident_share(path: Path) -> float:
+    """Return which part of a file the kernel has in memory."""
+    size = path.stat().st_size
+    pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as mapped:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        assert not ctypes.CDLL(None).mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), pages)
+        gc.collect()  # the object that shares the map's memory
+    return sum(page & 1 for page in pages.raw) / len(pages)
+
+
 def test_an_environment_is_made_once_and_used_again(offline: Releases, tmp_path: Path) -> None:
     """The second time nothing is asked, and the wheels may be gone; what is broken or half-made is never used."""
     said: list[str] = []
     made = obtain(version(PACER, "pacer", "1.0"), tmp_path, said.append)
-    assert subprocess.run([made.python, "-c", "import pacer, numpy"], check=True).returncode == 0
     assert any("with pip: pacer 1.0, numpy" in each or "numpy" in each for each in said)
     assert made.about.packages["pacer"] == "1.0"
+    library = next(made.folder.rglob("libscipy_openblas*"))  # of numpy's wheel; no process has used it yet
+    assert resident_share(library) < 0.5, "just written, a library counts for more of a process's memory"
+    assert subprocess.run([made.python, "-c", "import pacer, numpy"], check=True).returncode == 0
     os.environ["PIP_FIND_LINKS"] = str(tmp_path / "nowhere")
     assert obtain(version(PACER, "pacer", "1.0"), tmp_path, pytest.fail).folder == made.folder
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from samenet.events import Header, Log, Observations
-    from samenet.records import Round
+    from samenet.records import Launch, Round
 
 WINDOW_SECONDS = 1.0  # that the blocks of a case are judged over together
 CLEAN_SHARE = 2 / 3  # a case with fewer of its turns undisturbed has no number
@@ -70,21 +70,21 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
         least_seconds=least,
         manifest=seen.entry.manifest,
         training=_training(seen, header, curve),
-        launches=tuple(replace(each, peak_bytes=peak_bytes(seen, each.launch)) for each in seen.launches),
+        launches=tuple(with_memory(seen, each) for each in seen.launches),
         rounds=tuple(timed.round for timed in seen.timed),
         versions=seen.versions,
         thread_pools=seen.thread_pools,
-        peak_bytes=peak_bytes(seen),
+        peak_bytes=max((timed.peak_bytes or 0 for timed in seen.timed), default=None) or None,
         error_rates=learned.error_rates if learned else {},
         losses=learned.losses if learned else (),
         curve=curve,
     )
 
 
-def peak_bytes(seen: Observations, launch: int | None = None) -> int | None:
-    """Return the most memory that a worker had, of one launch or of any; None if no block knows it."""
-    known = [each.peak_bytes for each in seen.timed if launch in {None, each.round.launch} and each.peak_bytes]
-    return max(known, default=None)
+def with_memory(seen: Observations, launch: Launch) -> Launch:
+    """Return a launch with the memory that its worker had after its last block."""
+    blocks = [timed for timed in seen.timed if timed.round.launch == launch.launch]
+    return replace(launch, peak_bytes=blocks[-1].peak_bytes, file_bytes=blocks[-1].file_bytes) if blocks else launch
 
 
 def judge_windows(seen: Observations, cpus: int) -> Observations:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str, Conditions]  # role, case, conditions
 # What may differ in a completed campaign although no round of the case was added.
-LATER = {"verdict", "launches", "rounds", "thread_pools", "peak_bytes"}
+LATER = {"verdict", "other_verdicts", "launches", "rounds", "thread_pools", "peak_bytes"}
 
 
 def digest(content: object) -> str:

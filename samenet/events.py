@@ -87,6 +87,7 @@ class Timed:
     label: str
     round: Round
     peak_bytes: int | None = None
+    file_bytes: int | None = None
     error_percent: float | None = None
 
 

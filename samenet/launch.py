@@ -134,7 +134,8 @@ class LiveLaunch:
             error = error_rate(self.plan.workload, params, self.plan.dataset.validation)
             self.workers.journal.save_weights(label, updates, params)
             self.workers.trained[label] = params
-        self.workers.journal.write(Timed(label=label, round=timed, peak_bytes=worker.peak_bytes(), error_percent=error))
+        memory = {"peak_bytes": worker.peak_bytes(), "file_bytes": worker.file_bytes()}
+        self.workers.journal.write(Timed(label=label, round=timed, **memory, error_percent=error))
         if validated:
             self.workers.journal.forget_weights(label, but=updates)
         if not self.plan.continues:

@@ -28,7 +28,7 @@ from samenet.data import cache_folder
 from samenet.environments import environment_name, tox_settings
 from samenet.errors import NoInterpreterError
 from samenet.installers import InstallError, find_installer, is_option
-from samenet.machine.files import drop_pages, write_whole
+from samenet.machine.files import write_whole
 from samenet.versions import PYTHON, own_packages
 
 if TYPE_CHECKING:
@@ -234,7 +234,6 @@ def _make(
             say(f"making an environment for Python {version} with {installer.name}: {listed}")
             installer.install(unfinished, wheels, list(filter(is_option, arguments)), say)
             size = sum(path.lstat().st_size for path in unfinished.rglob("*"))
-            drop_pages(unfinished)
             PackageEnvironment(unfinished, about).write(replace(about, size=size))
             if all(made.folder != place for made in made_environments()):  # or another process was faster
                 shutil.rmtree(place, ignore_errors=True)  # it is broken: its interpreter is gone

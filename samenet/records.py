@@ -115,6 +115,7 @@ class Launch:
         threads_cpus: the CPUs on which those threads may run.
         flushes_denormals: whether the main thread's arithmetic has 0 for a number below 2.2e-308.
         peak_bytes: bytes, most host memory of the worker (VmHWM) by its last block.
+        file_bytes: bytes of it that were pages of files by then, such as libraries (RssFile).
     """
 
     launch: int
@@ -129,6 +130,7 @@ class Launch:
     threads_cpus: tuple[int, ...] = ()
     flushes_denormals: bool | None = None
     peak_bytes: int | None = None
+    file_bytes: int | None = None
 
     @property
     def phases(self) -> tuple[float, ...]:

@@ -270,8 +270,15 @@ class Worker:
 
         From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
         """
-        peak = files.read_fields(files.PROC / str(self.pid) / "status").get("VmHWM", "").split()
-        return int(peak[0]) * 1024 if peak else None  # of KiB
+        return self._status("VmHWM")
+
+    def file_bytes(self) -> int | None:
+        """Return how much of its memory is pages of files, or None where the kernel does not say."""
+        return self._status("RssFile")
+
+    def _status(self, name: str) -> int | None:
+        found = files.read_fields(files.PROC / str(self.pid) / "status").get(name, "").split()
+        return int(found[0]) * 1024 if found else None  # of KiB
 
     def pause(self) -> None:
         """Stop every thread of the process, so that it can take no CPU from the one that is measured."""

@@ -93,6 +93,7 @@ def title(group: Group) -> str:
         f"{cpu or f'CPU {UNKNOWN}'}, {case.threads} threads · {case.data.name} · {case.workload.network},"
         f" init {case.workload.init}, batch {case.workload.batch_size} · {group.conditions.precision}"
         f" · {case.iterations:,} iterations (workload {case.fingerprint})"
+        + (f" · versions of {group.conditions.package}" if group.conditions.package else "")
     )
 
 

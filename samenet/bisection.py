@@ -36,12 +36,14 @@ class Probe:
         over_first: its time or memory over that of the first release of the range.
         under_last: that of the last release over its own.
         reason: why it has no number.
+        may_change: whether it may have one when the machine is quieter.
     """
 
     version: str
     over_first: Estimate | None = None
     under_last: Estimate | None = None
     reason: str = ""
+    may_change: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,8 @@ class Search:
             middle = min(candidates, key=lambda place: abs(2 * place - before - after))
             whole = math.sqrt(_shift(known[after]) / _shift(known[before]))
             probe = known[middle] = self._probe(self.releases[middle], abs(whole - 1))
+            if probe.may_change:
+                return self._answer(f"{self._name(probe.version)} is {probe.reason}; run this again", is_decided=False)
             if probe.over_first is None:
                 skipped.add(middle)
                 self.notes.append(f"{self._name(probe.version)} was stepped over: {probe.reason}")

@@ -6,12 +6,16 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from samenet.context import Context, Machine
+    from samenet.context import Machine
+    from samenet.results import CaseResult
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Conditions:
-    """What has to be equal before two numbers may appear in one table."""
+    """What has to be equal before two numbers may appear in one table.
+
+    ``package`` is the one whose versions a campaign compared, "" for any other campaign.
+    """
 
     protocol: str
     iterations: int
@@ -20,6 +24,7 @@ class Conditions:
     data: str
     hardware: str
     threads: int
+    package: str = ""
 
     def differences(self, other: Conditions) -> str:
         """Name what differs from ``other``."""
@@ -27,7 +32,7 @@ class Conditions:
         return ", ".join(name for name in names if getattr(self, name) != getattr(other, name))
 
 
-def conditions(case: Context, machine: Machine) -> Conditions:
+def conditions(case: CaseResult, machine: Machine) -> Conditions:
     """Return what a case was measured under."""
     return Conditions(
         protocol=case.protocol,
@@ -37,4 +42,5 @@ def conditions(case: Context, machine: Machine) -> Conditions:
         data=case.data.sha256,
         hardware=machine.fingerprint,
         threads=case.threads,
+        package=case.asked_version.package if case.asked_version else "",
     )

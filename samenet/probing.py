@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from samenet.bisection import Probe, Question, Search
+from samenet.bisection import Probe, Question, Search, is_beyond
 from samenet.data import cache_folder
 from samenet.machine.files import write_whole
 from samenet.measurement import Measurement
@@ -68,7 +68,8 @@ class Prober:
             return known
         self.say(f"measuring {self.question.package} {version}")
         probe = self._measure(version, shift)
-        write_whole(place, msgspec.json.encode(replace(saved, probes=(*saved.probes, probe))))
+        if not probe.may_change and (probe.reason or is_beyond(probe.over_first, shift) is not None):
+            write_whole(place, msgspec.json.encode(replace(saved, probes=(*saved.probes, probe))))
         return probe
 
     @cached_property
@@ -113,7 +114,7 @@ class Prober:
         measurement.release_journals()
         first, case, last = (of_version(results, each) for each in (self.releases[0], version, self.releases[-1]))
         if case.state is not State.VALID:
-            return Probe(version=version, reason=f"{case.state}: {case.reason}")
+            return Probe(version=version, reason=f"{case.state}: {case.reason}", may_change=case.state.may_recover)
         return Probe(
             version=version,
             over_first=comparison.ratio(case, first, self.question.quantity),

@@ -110,6 +110,20 @@ def test_an_interval_with_the_threshold_in_it_decides_nothing() -> None:
     assert not answer.is_decided
 
 
+def test_a_busy_machine_ends_the_search() -> None:
+    """It is no property of the release."""
+
+    def measure(version: str, shift: float) -> Probe:
+        del shift
+        if version == RELEASES[-1]:
+            return Probe(version=version, over_first=estimate(1.5, ERROR), under_last=None)
+        return Probe(version=version, reason="contended: others had its CPUs", may_change=True)
+
+    answer = Search(QUESTION, RELEASES, measure).run()
+    assert not answer.is_decided
+    assert answer.sentence == "pacer 1.7 is contended: others had its CPUs; run this again"
+
+
 def test_memory_becomes_larger() -> None:
     """And not slower."""
     answer = search({"1.5": 1.1}, question=replace(QUESTION, quantity=Quantity.MEMORY))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OLD = ROOT / "tests/data/schema-1"
-PUBLISHED = [path for path in sorted((ROOT / "reports/published").rglob("*.json")) if "_gpu-" not in path.name]
+PUBLISHED = sorted((ROOT / "reports/published").rglob("*-100*.json"))
+RELEASES = {path.stem.partition("_")[2]: path for path in (ROOT / "reports/published").rglob("*-releases.json")}
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
@@ -30,6 +31,24 @@ def test_published_runs_load(path: Path) -> None:
     assert {type(each.megahertz) for case in results.cases for each in case.rounds} == {type(None)}
     causes = {each.disturbance.cause for case in results.cases for each in case.rounds if each.disturbance}
     assert causes <= {State.CONTENDED}
+
+
+def test_the_published_releases_say_what_the_readme_says() -> None:
+    """The verdicts of jax 0.7.2 and 0.10.2 and of numpy 2.4.6, each against the oldest release."""
+    words: dict[str, dict[str, str]] = {}
+    for name in ("jax-releases", "numpy-releases"):
+        against = read_run(RELEASES[name]).results.against
+        for each in against.verdicts if against else ():
+            words.setdefault(each.case.partition(" @ ")[2], {})[each.quantity] = str(each.word)
+    assert words["jax 0.7.2"]["steady"] == "slower"
+    assert words["jax 0.10.2"] == {
+        "steady": "faster",
+        "first-step": "slower",
+        "import": "slower",
+        "memory": "larger",
+    }
+    assert words["numpy 2.0.2"] == {"steady": "same"}
+    assert words["numpy 2.4.6"] == {"steady": "faster"}
 
 
 def test_runs_of_the_version_before_load() -> None:

@@ -116,7 +116,8 @@ def render(protocol: Protocol, results: Results, output: Output) -> tuple[str, l
         compared = Comparison.saved(results.against)
         lines = [*as_lines(verdicts.table(compared), console, PAGE), wrap(compared.summary, console)]
         if not results.against.commit:  # versions, which differ in more than the step
-            lines += as_lines(tables.phases(results.cases, choose_baseline(results.cases)), console, PAGE)
+            phases = tables.phases(results.cases, choose_baseline(results.cases))
+            lines += as_lines(phases, console, PAGE) if phases.rows else []
         return compared.title, lines
     baseline = choose_baseline(results.cases)
     comparison = tables.comparison(results.cases, baseline, results.bound)

@@ -51,9 +51,10 @@ class Plugin:
         if selection is None:
             return
         try:
-            self._prepare(selection)
-            self._check_terminal()
-            self._measure()
+            with only_campaign():  # environments for versions are made here
+                self._prepare(selection)
+                self._check_terminal()
+                self._measure()
         except SamenetError as error:
             raise pytest.UsageError(f"{error}{self.kept()}") from None
         self._config.option.maxfail = 0  # everything has been measured: -x would lose the results of the other cases
@@ -99,13 +100,12 @@ class Plugin:
     def _measure(self) -> None:
         """Run the measurements past pytest's capture, until one is interrupted."""
         capture = self._config.pluginmanager.getplugin("capturemanager")
-        with only_campaign():
-            for size, measurement in self._measurements.items():
-                display = Display(self._ending.output, measurement.parts[0].plan.budget_seconds)
-                with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-                    self.results[size] = measurement.run_locked(display)
-                if self.results[size].campaign.interrupted:
-                    break
+        for size, measurement in self._measurements.items():
+            display = Display(self._ending.output, measurement.parts[0].plan.budget_seconds)
+            with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+                self.results[size] = measurement.run_locked(display)
+            if self.results[size].campaign.interrupted:
+                break
 
     def result(self, case: Case, size: str = "") -> CaseResult | None:
         """Hand over the result of ``case``, or None where the measurement was interrupted before."""

@@ -6,6 +6,7 @@ Exit codes: 0, done; 1, the search could not decide; 2, an argument or a folder 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ def search(options: argparse.Namespace) -> int:
         first=options.first,
         last=options.last,
         case=options.case or default_case(options.package),
-        quantity=options.of,
+        quantity=Quantity(options.of),
         change=options.change,
     )
     settings = Settings(data=options.data, threads=options.threads, budget_seconds=options.budget)
@@ -84,7 +85,7 @@ def search(options: argparse.Namespace) -> int:
     return 0 if answer.is_decided else UNDECIDED
 
 
-def keep_in_order(options: argparse.Namespace) -> int:
+def environments(options: argparse.Namespace) -> int:
     """List the environments, or remove some."""
     if options.prune is None:
         chosen = made_environments()
@@ -112,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser("python -m samenet", description=(__doc__ or "").partition("\n")[0])
     commands = whole.add_subparsers(required=True)
     listing = commands.add_parser("environments", help="list the environments that --versions has made, or remove some")
-    listing.set_defaults(run=keep_in_order)
+    listing.set_defaults(run=environments)
     listing.add_argument(
         "--prune", type=number, metavar="DAYS", help="remove those that were not used for so many days; 0 removes all"
     )
@@ -122,8 +123,15 @@ def parser() -> argparse.ArgumentParser:
     add("package", help="such as jax")
     add("first", metavar="FIRST", help="a release before the change")
     add("last", metavar="LAST", help="a release after it")
-    add("--of", type=Quantity, default=Quantity.STEADY, choices=list(Quantity), help="default: %(default)s")
-    add("--change", type=percent, default=0.05, metavar="PERCENT", help="the least change to look for; default: 5")
+    quantities = [str(each) for each in Quantity]
+    add("--of", default=str(Quantity.STEADY), choices=quantities, help="what changed; default: %(default)s")
+    add(
+        "--change",
+        type=percent,
+        default=0.05,
+        metavar="PERCENT",
+        help="the change to look for; less than half of it counts as none; default: 5",
+    )
     add("--case", help="such as jax-scan-cpu; default: the plain case of the package on the CPU")
     add("--budget", type=number, metavar="SECONDS", help="measuring time for each release; default: 90")
     add("--threads", type=int, help="CPUs, and threads; default: one for each core")
@@ -138,6 +146,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
     except SamenetError as error:
         print(error, file=sys.stderr)  # noqa: T201
+        return UNUSABLE
+    except BrokenPipeError:  # as in a pipe to head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
+    except OSError as error:
+        print(f"cannot write {error.filename}: {error.strerror}; set SAMENET_CACHE to another folder", file=sys.stderr)  # noqa: T201
         return UNUSABLE
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)  # noqa: T201

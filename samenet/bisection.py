@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from samenet.records import Quantity
-from samenet.stats import Estimate  # noqa: TC001  # msgspec reads the annotations
+from samenet.results import Outcome
+from samenet.stats import Estimate
+from samenet.verdicts import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,17 +69,17 @@ def is_beyond(ratio: Estimate | None, change: float) -> bool | None:
     """Return whether the whole interval of ``ratio`` is further from 1 than ``change``, None if it is on both sides."""
     if ratio is None or not ratio.has_interval:
         return None
-    if ratio.low > 1 + change or ratio.high < 1 / (1 + change):
-        return True
-    return False if 1 / (1 + change) <= ratio.low and ratio.high <= 1 + change else None
+    word = outcome(ratio, change)
+    return None if word is Outcome.INCONCLUSIVE else word is not Outcome.SAME
 
 
 @dataclass
 class Search:
-    """Finds where a sequence of ``releases`` changed; ``measure`` probes a release, given the shift to tell from 1.
+    """Finds where a sequence of ``releases`` changed.
 
-    The probe of the last release comes first. A change is one by more than half of the one that is looked for: that is
-    the middle between it and none.
+    ``measure`` probes a release until its ratio to the first one is on one side of a threshold, if it can be; the last
+    release comes first. A change by less than half of the one that is looked for counts as none: half is the middle
+    between the two.
     """
 
     question: Question
@@ -89,15 +91,14 @@ class Search:
     def run(self) -> Answer:
         """Return the answer."""
         half = math.sqrt(1 + self.question.change) - 1
-        ends = self._probe(self.releases[-1], half)
+        ends = self._probe(self.releases[-1], 1 + half)
         if ends.over_first is None:
             return self._answer(f"{self._name(ends.version)} cannot be compared: {ends.reason}", is_decided=False)
         changed = is_beyond(ends.over_first, half)
         if not changed:
             how = "no change" if changed is False else "it cannot be told whether there is a change"
-            return self._answer(
-                f"{how} above {100 * self.question.change:g} %: {self._of(ends)}", is_decided=changed is False
-            )
+            least = f"{how} of {100 * self.question.change:g} % from {self.releases[0]} to {self.releases[-1]}"
+            return self._answer(f"{least}: {self._of(ends)}", is_decided=changed is False)
         return self._narrow(ends, half)
 
     def _narrow(self, ends: Probe, half: float) -> Answer:
@@ -107,21 +108,26 @@ class Search:
         skipped: set[int] = set()
         while candidates := [place for place in range(before + 1, after) if place not in skipped]:
             middle = min(candidates, key=lambda place: abs(2 * place - before - after))
-            whole = math.sqrt(_shift(known[after]) / _shift(known[before]))
-            probe = known[middle] = self._probe(self.releases[middle], abs(whole - 1))
+            threshold = math.sqrt(_shift(known[after]) * _shift(known[before]))
+            rises = _shift(known[after]) > _shift(known[before])
+            probe = known[middle] = self._probe(self.releases[middle], threshold)
             if probe.may_change:
                 return self._answer(f"{self._name(probe.version)} is {probe.reason}; run this again", is_decided=False)
             if probe.over_first is None:
                 skipped.add(middle)
                 self.notes.append(f"{self._name(probe.version)} was stepped over: {probe.reason}")
                 continue
-            is_after = _is_after(probe.over_first, _shift(known[before]) * whole, rises=whole > 1)
+            is_after = _is_after(probe.over_first, threshold, rises=rises)
             if is_after is None:
                 where = f"it changed after {self.releases[before]} and by {self.releases[after]}"
                 return self._answer(f"{where}, and {self._of(probe)}: too close to call", is_decided=False)
             if is_beyond(probe.over_first, half) and is_beyond(probe.under_last, half):
                 self.notes.append(f"there is more than one change: {self._of(probe)}, {self._of(ends)}")
             before, after = (before, middle) if is_after else (middle, after)
+        step = _over(known[after].over_first, known[before].over_first)
+        if not is_beyond(step, half):
+            growth = f"no single release changed it by {100 * self.question.change:g} %"
+            return self._answer(f"{growth}: {self._of(known[before])}, {self._of(known[after])}", is_decided=False)
         return self._answer(self._conclusion(known[before], known[after]), is_decided=True)
 
     def _probe(self, version: str, shift: float) -> Probe:
@@ -139,7 +145,7 @@ class Search:
         sure = f"{100 * CONFIDENCE:.0f} % confidence in all {len(self.probes)} probes together"
         return (
             f"{self._name(which)} made the {what} of {self.question.case} {how[int(_shift(after) > _shift(before))]}:"
-            f" {self._of(after)}, {self._of(before)} ({sure})"
+            f" {', '.join(self._of(probe) for probe in (after, before) if probe.over_first)} ({sure})"
         )
 
     def _name(self, version: str) -> str:
@@ -147,11 +153,9 @@ class Search:
 
     def _of(self, probe: Probe) -> str:
         """Return what a probe measured, in words."""
-        first = self.releases[0]
-        if probe.over_first is None:
-            return f"{first} is what others are compared with"
-        what = "memory" if self.question.quantity is Quantity.MEMORY else "time"
-        return f"{probe.version} takes {probe.over_first.text()} times the {what} of {first}"
+        first, what = self.releases[0], "memory" if self.question.quantity is Quantity.MEMORY else "time"
+        ratio = probe.over_first.text() if probe.over_first else "1"
+        return f"{probe.version} takes {ratio} times the {what} of {first}"
 
     def _answer(self, sentence: str, *, is_decided: bool) -> Answer:
         return Answer(sentence=sentence, is_decided=is_decided, notes=tuple(self.notes), probes=tuple(self.probes))
@@ -162,6 +166,15 @@ def _is_after(ratio: Estimate, threshold: float, *, rises: bool) -> bool | None:
     if not ratio.has_interval or ratio.low <= threshold <= ratio.high:
         return None
     return (ratio.value > threshold) == rises
+
+
+def _over(after: Estimate | None, before: Estimate | None) -> Estimate | None:
+    """Return the ratio of two ratios to the same release, as if they were independent, which widens its interval."""
+    if after is None or before is None:
+        return after
+    half = math.hypot(*(math.log(each.high / each.low) / 2 for each in (after, before)))
+    value = after.value / before.value
+    return Estimate(value, value * math.exp(-half), value * math.exp(half))
 
 
 def _shift(probe: Probe) -> float:

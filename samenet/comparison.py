@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 from impls.registry import cases
 from samenet.errors import NoInterpreterError
-from samenet.gates import TOLERANCE, values
+from samenet.gates import values
 from samenet.plan import FEWEST_LAUNCHES, Entry, Role
 from samenet.records import Quantity, State
 from samenet.results import ComparisonRecord, Outcome, Verdict
@@ -30,17 +30,19 @@ if TYPE_CHECKING:
 class PairedComparison(ABC):
     """A comparison of cases with other ones of the same campaign, each in a group with what it is compared with.
 
-    ``gates`` are the changes that are ignored (0.02 is 2 %), by the quantities that a build fails for.
+    ``gates`` are the changes that are ignored (0.02 is 2 %), by the quantities that a build fails for; ``steady`` is
+    that of the steady step, for which it may fail or not.
     """
 
     gates: Mapping[Quantity, float]
+    steady: float
     entries: Sequence[Entry]
     together: int = 1  # so many comparisons like this one have to hold together
 
     @property
     def tolerance(self) -> float:
-        """The change of the steady step that is ignored, for which a build may fail or not."""
-        return self.gates.get(Quantity.STEADY, TOLERANCE)
+        """The change of the steady step that is ignored."""
+        return self.gates.get(Quantity.STEADY, self.steady)
 
     @property
     @abstractmethod
@@ -130,7 +132,7 @@ class RevisionComparison(PairedComparison):
                     group=entry.label,
                 )
             )
-        return cls(revision=revision, gates=settings.gates, entries=entries, missing=missing)
+        return cls(revision=revision, gates=settings.gates, steady=settings.tolerance, entries=entries, missing=missing)
 
     @property
     def before(self) -> dict[str, str]:
@@ -176,12 +178,12 @@ class VersionComparison(PairedComparison):
             each if is_reference(each, versions) else replace(each, of=references.get(each.group, ""))
             for each in grouped
         ]
-        return cls(versions=versions, gates=settings.gates, entries=entries)
+        return cls(versions=versions, gates=settings.gates, steady=settings.tolerance, entries=entries)
 
     @property
-    def lacks_reference(self) -> bool:
-        """Whether a lane has other versions, but not the one to compare them with."""
-        return any(not entry.of and not is_reference(entry, self.versions) for entry in self.entries)
+    def without_reference(self) -> list[Entry]:
+        """The entries of lanes that have other versions, but not the one to compare them with."""
+        return [entry for entry in self.entries if not entry.of and not is_reference(entry, self.versions)]
 
     @property
     def before(self) -> dict[str, str]:

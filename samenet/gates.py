@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]:
     """Return what a case has of ``quantity`` by (launch, turn): s of a round, s of one start, or bytes.
 
-    The first launch reads what it imports from the disk, and does not count for a start. Memory is without the pages of
+    The first launch reads what it imports from the disk, and does not count for a start. An import is that of Python's
+    own start and of numpy too, which a worker needs before the framework. Memory is without the pages of
     files: how many of a library's pages a process counts depends on how the kernel has read it, by 9 % in all for jax.
     """
     starts = [each for each in case.launches[1:] if each.cold and each.phases]
@@ -27,7 +28,7 @@ def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]
         case Quantity.FIRST_STEP:
             found = {each.launch: (each.build_seconds or 0) + (each.first_step_seconds or 0) for each in starts}
         case Quantity.IMPORT:
-            found = {each.launch: each.import_seconds for each in starts}
+            found = {each.launch: (each.start_seconds or 0) + (each.import_seconds or 0) for each in starts}
         case Quantity.MEMORY:
             found = {each.launch: (each.peak_bytes or 0) - (each.file_bytes or 0) for each in case.launches}
     return {(launch, 0): value for launch, value in found.items() if value}
@@ -49,6 +50,8 @@ def parse_gates(text: str, tolerance: float) -> dict[Quantity, float]:
         name, equals, percent = part.strip().partition("=")
         try:
             quantity = Quantity(name)
+            if quantity in gates:
+                raise SettingsError(f"{text!r} has {quantity} twice; leave one of them out")
             gates[quantity] = float(percent) / 100 if equals else default[quantity]
         except ValueError:
             gates = {}

@@ -151,7 +151,9 @@ class Uv(Installer):
         if known:
             say(f"Downloading at most {sum(known) / 1e6:.1f} MB ({len(wheels)} packages; uv keeps them in its cache)")
         python = str(folder / "bin" / "python")
-        run([self.program, "pip", "install", "--quiet", "--no-deps", "--python", python, *options, *map(str, wheels)])
+        # As pip does: a worker may not be able to keep what it compiles, and would start more slowly each time.
+        quietly = ("--quiet", "--no-deps", "--compile-bytecode")
+        run([self.program, "pip", "install", *quietly, "--python", python, *options, *map(str, wheels)])
 
 
 def _largest(wheels: Sequence[dict[str, Any]]) -> int | None:

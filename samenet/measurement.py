@@ -49,9 +49,10 @@ def measure(
         JournalError: the journal that is to be continued cannot be read.
     """
     progress = progress or NullProgress()
-    measurement = Measurement(selected, settings or Settings(), say=progress.advance)
-    check_resume([measurement])
-    results = measurement.run(progress)
+    with only_campaign():  # environments for versions are made here
+        measurement = Measurement(selected, settings or Settings())
+        check_resume([measurement])
+        results = measurement.run_locked(progress)
     for journal in measurement.journals:
         if journal.broken:
             warnings.warn(journal.broken, stacklevel=2)

@@ -25,14 +25,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from samenet.data import cache_folder
-from samenet.environments import environment_name, tox_settings
-from samenet.errors import NoInterpreterError
+from samenet.environments import environments, tox_settings
+from samenet.errors import NoInterpreterError, SettingsError
 from samenet.installers import InstallError, find_installer, is_option
 from samenet.machine.files import write_whole
 from samenet.versions import PYTHON, own_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from impls.lanes import Case, PackageVersion
 
@@ -111,11 +111,10 @@ def prune(days: float) -> list[PackageEnvironment]:
     """Remove the environments that were not used for so many days, and all that is broken; return the former."""
     made = made_environments()
     kept = {each.folder for each in made if each.unused_days < days}
-    gone = [each for each in made if each.folder not in kept]
     for folder in environments_folder().glob("*"):
         if folder not in kept and not _is_being_made(folder):
             shutil.rmtree(folder, ignore_errors=True)
-    return gone
+    return [each for each in made if not each.folder.exists()]
 
 
 def _is_being_made(folder: Path) -> bool:
@@ -131,12 +130,13 @@ def requests(case: Case, root: Path) -> list[list[str]]:
     written for. Packages that belong to the version, as jaxlib does to jax, always follow it.
     """
     wanted, own = version_of(case), own_packages(case.implementation)
-    settings = tox_settings(environment_name(case.implementation, case.device, root), root) or {}
+    names = environments(case.implementation, case.device, root)
+    settings: Mapping[str, str] = next(filter(None, (tox_settings(name, root) for name in names)), {})
     lines = [line.strip() for line in settings.get("deps", "").splitlines() if line.strip()]
     options = [line.replace(" ", "=", 1) for line in lines if is_option(line)]
     pinned = map(Requirement, filterfalse(is_option, lines))
     pins: dict[str, Requirement] = {canonicalize_name(pin.name): pin for pin in pinned}
-    pins |= {name: Requirement(name) for name in {*own, "numpy"} - set(pins)}
+    pins = pins or {name: Requirement(name) for name in sorted({*own, "numpy"})}
     if wanted.package == PYTHON:
         return [[*options, *map(str, pins.values())]]
     follow = own if wanted.package in own else set()
@@ -185,7 +185,8 @@ def obtain(case: Case, root: Path, say: Callable[[str], None]) -> PackageEnviron
     """Return the environment for a version of ``case``, which is made if it is not there; ``say`` what that takes.
 
     Raises:
-        NoInterpreterError: there are no wheels for it, or it cannot be made.
+        NoInterpreterError: there are no wheels for it.
+        SettingsError: no index can be reached, or the disk is full: no other version would fare better.
     """
     wanted, trials, reasons = version_of(case), requests(case, root), list[str]()
     for python in interpreters(wanted):
@@ -202,7 +203,7 @@ def obtain(case: Case, root: Path, say: Callable[[str], None]) -> PackageEnviron
             except InstallError as error:
                 reasons.append(str(error))
                 if error.is_lasting:
-                    raise NoInterpreterError(f"{wanted} cannot be installed: {error}") from None
+                    raise SettingsError(f"{wanted} cannot be installed: {error}") from None
     missing = f"there is no python{wanted.version} on the path; install it"
     raise NoInterpreterError(f"{wanted} cannot be installed: {reasons[0]}" if reasons else missing)
 

@@ -144,19 +144,20 @@ def with_versions(chosen: Sequence[Case], versions: Versions, given: Mapping[str
 
 
 def compare_versions(
-    versions: Versions, settings: Settings, entries: Sequence[Entry], skipped: Mapping[Case, str]
+    versions: Versions, settings: Settings, entries: Sequence[Entry], skipped: dict[Case, str]
 ) -> VersionComparison:
-    """Return the comparison of the ``entries``, each of which needs one with the reference version.
+    """Return the comparison of the ``entries``; those of a lane without the reference version are added to ``skipped``.
 
     Raises:
-        SettingsError: there is none for one of them, or no second version of anything.
+        SettingsError: no lane has the reference and another version.
     """
-    comparison = VersionComparison.of(versions, settings, entries)
-    if comparison.lacks_reference or not comparison.before:
+    for entry in VersionComparison.of(versions, settings, entries).without_reference:
+        skipped[entry.case] = f"there is no {versions.package} {versions.reference} to compare it with"
+    comparison = VersionComparison.of(versions, settings, [entry for entry in entries if entry.case not in skipped])
+    if not comparison.before:
         reasons = [f"{case.id}: {reason}" for case, reason in skipped.items()]
-        reason = reasons[0] if reasons else f"{versions.package} {versions.reference} is not selected"
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        raise SettingsError(f"there are no two versions to compare: {reason}{more}")
+        raise SettingsError(f"there are no two versions to compare: {''.join(reasons[:1])}{more}")
     return comparison
 
 

@@ -12,7 +12,9 @@ import msgspec
 
 from samenet.bisection import Probe, Question, Search, is_beyond
 from samenet.data import cache_folder
+from samenet.errors import SettingsError
 from samenet.machine.files import write_whole
+from samenet.machine.lock import only_campaign
 from samenet.measurement import Measurement
 from samenet.progress import NullProgress, say_nothing
 from samenet.protocols import Settings
@@ -45,10 +47,9 @@ def bisect(question: Question, settings: Settings | None = None, say: Callable[[
         BusyError: another campaign is running on this machine.
     """
     releases = releases_between(question.package, question.first, question.last)
-    journal = cache_folder() / "journal"
-    return Search(
-        question, releases, Prober(question, replace(settings or Settings(), journal=journal), releases, say)
-    ).run()
+    settings = replace(settings or Settings(), journal=cache_folder() / "journal")
+    with only_campaign():
+        return Search(question, releases, Prober(question, settings, releases, say)).run()
 
 
 @dataclass
@@ -60,22 +61,26 @@ class Prober:
     releases: Sequence[str]
     say: Callable[[str], None] = say_nothing
 
-    def __call__(self, version: str, shift: float) -> Probe:
-        """Return what is known of ``version``, or measure until it is on one side of ``shift``, or the budget ends."""
+    def __call__(self, version: str, threshold: float) -> Probe:
+        """Return what is known of ``version``, or measure until it is on one side of ``threshold``, or the budget ends.
+
+        What the machine or the budget has left open is not kept.
+        """
         place = cache_folder() / "bisections" / f"{self.key}.json"
         saved = self._read(place)
         if known := next((probe for probe in saved.probes if probe.version == version), None):
+            self.say(f"{self.question.package} {version} was measured before; to measure it again, remove {place}")
             return known
         self.say(f"measuring {self.question.package} {version}")
-        probe = self._measure(version, shift)
-        if not probe.may_change and (probe.reason or is_beyond(probe.over_first, shift) is not None):
+        probe = self._measure(version, threshold)
+        if not probe.may_change and (probe.reason or is_beyond(probe.over_first, abs(threshold - 1)) is not None):
             write_whole(place, msgspec.json.encode(replace(saved, probes=(*saved.probes, probe))))
         return probe
 
     @cached_property
     def key(self) -> str:
         """A checksum of the question, and of the machine, the data and the code that its answer depends on."""
-        campaign = self._prepare(self.releases[-1], 1.0).parts[0].header.key
+        campaign = self._prepare(self.releases[-1], 1.5).parts[0].header.key
         return hashlib.sha256(msgspec.json.encode([self.question, campaign])).hexdigest()[:16]
 
     def _read(self, place: Path) -> Saved:
@@ -84,22 +89,22 @@ class Prober:
         except (OSError, msgspec.MsgspecError):
             return Saved(self.question)
 
-    def _prepare(self, version: str, shift: float) -> Measurement:
-        """Return the measurement of ``version`` and both ends that tells a ``shift``, or continue an unfinished one."""
+    def _prepare(self, version: str, threshold: float) -> Measurement:
+        """Return the measurement of ``version`` and both ends, or the rest of an unfinished one."""
         question = self.question
         versions = dict.fromkeys([self.releases[0], version, self.releases[-1]])
         settings = replace(
             self.settings,
             versions=f"{question.package}=={','.join(versions)}",
-            gate=f"{question.quantity}={max(100 * shift, LEAST_PERCENT):.4f}",
+            gate=f"{question.quantity}={max(100 * abs(threshold - 1), LEAST_PERCENT):.4f}",
         )
         measurement = Measurement([question.case], settings, say=self.say)
         if measurement.parts[0].unfinished:
             measurement = Measurement([question.case], replace(settings, resume=True))
         return measurement
 
-    def _measure(self, version: str, shift: float) -> Probe:
-        measurement = self._prepare(version, shift)
+    def _measure(self, version: str, threshold: float) -> Probe:
+        measurement = self._prepare(version, threshold)
         (part,) = measurement.parts
         for absent, reason in part.skipped.items():
             if absent.version and absent.version.version == version:
@@ -108,11 +113,17 @@ class Prober:
             raise TypeError("versions are compared")
         comparison = replace(part.comparison, together=2 + math.ceil(math.log2(len(self.releases))))
         measurement.parts = [replace(part, comparison=comparison)]
-        results = measurement.run(NullProgress())
+        results = measurement.run_locked(NullProgress())
         if results.campaign.interrupted:
             raise KeyboardInterrupt
         measurement.release_journals()
         first, case, last = (of_version(results, each) for each in (self.releases[0], version, self.releases[-1]))
+        for end in (first, last):
+            if end is not case and end.state is not State.VALID:
+                reason = f"{end.state}: {end.reason}"
+                if end.state.may_recover:
+                    return Probe(version=version, reason=reason, may_change=True)
+                raise SettingsError(f"{end.case} cannot be measured, {reason}; choose another end of the range")
         if case.state is not State.VALID:
             return Probe(version=version, reason=f"{case.state}: {case.reason}", may_change=case.state.may_recover)
         return Probe(

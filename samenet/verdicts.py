@@ -130,10 +130,15 @@ class Comparison:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no case could be judged: nothing was compared, and a gate must not pass for it."""
+        """Whether something that a build fails for could be judged in no case: no gate passes then."""
         nothing_known = {Outcome.INCONCLUSIVE, Outcome.NEW, Outcome.REMOVED}
-        straddles = any(each.ratio and each.ratio.has_interval for each in self.verdicts)
-        return not straddles and all(verdict.word in nothing_known for verdict in self.verdicts)
+        gated = [each for each in self.verdicts if each.gates]
+        judged = {
+            each.quantity
+            for each in gated
+            if each.word not in nothing_known or (each.ratio is not None and each.ratio.has_interval)
+        }
+        return not gated or judged != {each.quantity for each in gated}
 
     @property
     def title(self) -> str:

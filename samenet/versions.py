@@ -87,6 +87,7 @@ def look_up(text: str) -> tuple[str, str]:
         raise SettingsError(
             f"{text!r} names no versions; write a package and a range, such as jax>=0.6,<=0.10.2"
         ) from None
+    refuse_python(wanted.name)
     try:
         releases = sorted(map(Version, known_releases(wanted.name)))
     except InstallError as error:
@@ -99,12 +100,25 @@ def look_up(text: str) -> tuple[str, str]:
     return wanted.name, ",".join(newest.values())
 
 
+def refuse_python(package: str) -> None:
+    """Refuse Python where releases have to be looked up.
+
+    Raises:
+        SettingsError: it is Python.
+    """
+    if canonicalize_name(package) == PYTHON:
+        raise SettingsError(
+            "Python is in no package index; compare versions by name, as in --versions python==3.12,3.13"
+        )
+
+
 def releases_between(package: str, first: str, last: str) -> list[str]:
     """Return the releases of ``package`` from ``first`` to ``last``, without pre-releases, by the package index.
 
     Raises:
         SettingsError: the index cannot be asked, or one of the two is not in it.
     """
+    refuse_python(package)
     try:
         known = {Version(each): each for each in known_releases(package)}
         low, high = Version(first), Version(last)
@@ -116,7 +130,7 @@ def releases_between(package: str, first: str, last: str) -> list[str]:
         if end not in known:
             raise SettingsError(f"the package index has no {package} {text} for this Python; choose another version")
     if low >= high:
-        raise SettingsError(f"{first} does not come before {last}; exchange them")
+        raise SettingsError(f"{first} is not older than {last}; give the older one first")
     chosen = sorted(each for each in known if low <= each <= high and (not each.is_prerelease or each in (low, high)))
     return [known[each] for each in chosen]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -79,7 +80,7 @@ def test_no_change_is_an_answer() -> None:
     for seed in range(20):
         answer = search({}, seed)
         assert answer.is_decided
-        assert answer.sentence.startswith("no change above 5 %: 1.15 takes ")
+        assert answer.sentence.startswith("no change of 5 % from 1.0 to 1.15: 1.15 takes ")
         assert len(answer.probes) == 1
 
 
@@ -103,11 +104,19 @@ def test_a_second_change_is_reported() -> None:
 
 def test_an_interval_with_the_threshold_in_it_decides_nothing() -> None:
     """However long was measured."""
-    assert "it cannot be told whether there is a change above 5 %" in search({"1.5": 1.03}, error=0.02).sentence
+    assert "it cannot be told whether there is a change of 5 %" in search({"1.5": 1.03}, error=0.02).sentence
     half = replace(QUESTION, change=0.2)
     answer = search({"1.4": math.sqrt(1.5), "1.12": math.sqrt(1.5)}, question=half)
     assert "too close to call" in answer.sentence
     assert not answer.is_decided
+
+
+def test_growth_over_many_releases_is_no_release() -> None:
+    """Each adds 1 %, and none what was asked for."""
+    for seed in range(20):
+        answer = search(dict.fromkeys(RELEASES[1:], 1.01), seed)
+        assert not answer.is_decided
+        assert "no single release changed it by 5 %" in answer.sentence or "too close to call" in answer.sentence
 
 
 def test_a_busy_machine_ends_the_search() -> None:
@@ -135,8 +144,8 @@ def test_memory_becomes_larger() -> None:
     ("first", "last", "reason"),
     [
         ("1.0", "9.9", "the package index has no pacer 9.9 for this Python"),
-        ("1.4", "1.0", "1.4 does not come before 1.0; exchange them"),
-        ("1.0", "1.0", "1.0 does not come before 1.0"),
+        ("1.4", "1.0", "1.4 is not older than 1.0; give the older one first"),
+        ("1.0", "1.0", "1.0 is not older than 1.0"),
         ("old", "1.0", "Invalid version: 'old'; write a version"),
     ],
 )
@@ -166,7 +175,10 @@ def test_a_real_search_goes_on_after_it_was_killed(offline: Releases, small_mnis
         for line in killed.stdout or ():
             if line == "measuring pacer 1.5\n":
                 killed.kill()
+    assert killed.returncode == -signal.SIGKILL
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
+    assert "pacer 2.0 was measured before; to measure it again, remove " in again.stdout
     assert "measuring pacer 2.0" not in again.stdout
+    assert "measuring pacer 1.5" in again.stdout
     assert again.stdout.splitlines()[-1].startswith("pacer 2.0 made the memory of pacer-cpu larger: 2.0 takes 1.")

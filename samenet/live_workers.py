@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Self
 
 from samenet.errors import WorkerError
 from samenet.events import Entered, Joined, Lost, Withdrawn
 from samenet.live_round import LiveRound, long_spans, spans
+from samenet.machine.counters import Watch
 from samenet.machine.devices import may_be_shared
 from samenet.machine.temporary import make_folder
 from samenet.order import shuffled
@@ -136,11 +138,11 @@ class LiveWorkers:
         # The pool lives as long as the workers, which die with its threads.
         pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))
         order = shuffled(self.entries, self.plan.seed, self.number)
-        alone = [entry for entry in order if self._starts_alone(entry)]
-        for entry in alone:
+        for entry in filter(self._starts_alone, order):
             self._start(entry, alone=True)
-        together = [entry for entry in order if entry not in alone]
-        together.sort(key=self._start_seconds, reverse=True)  # so that the others start next to the slowest
+        together = sorted(
+            filterfalse(self._starts_alone, order), key=self._start_seconds, reverse=True
+        )  # slowest first
         list(pool.map(partial(self._start, alone=False), together))
         self._choose_bound()
         # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.
@@ -164,10 +166,10 @@ class LiveWorkers:
         plan = self.plan
         with self.guarded(entry):
             worker = self._new_worker(entry)
+            watch = Watch(worker.pid, plan.cpus)
             import_seconds = worker.load_framework()
-            asks = entry.case.device.is_gpu and entry.role is not Role.FORMER  # which may not know the question
-            if asks and (reason := worker.missing_device()):
-                # A device that was there in an earlier launch was lost.
+            if entry.case.device.is_gpu and entry.role is not Role.FORMER and (reason := worker.missing_device()):
+                # A former revision may not know the question. A device that an earlier launch had was lost.
                 self.lose(entry, State.FAILED if self.seen(entry).launches else State.SKIPPED, reason)
                 worker.kill()
                 return
@@ -180,8 +182,9 @@ class LiveWorkers:
                 first_step_seconds=worker.run(1).wall_seconds,
                 transfer_seconds=worker.transfer_seconds,
             )
+            undisturbed = not (plan.always_cold and watch.stop().disturbance)
             # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
-            comparable = alone and (plan.always_cold or not (self.cold and self.seen(entry).launches))
+            comparable = alone and undisturbed and (plan.always_cold or not (self.cold and self.seen(entry).launches))
             self._join(entry, worker, launch if comparable else Launch(launch=self.number))
             if may_be_shared(entry.case.device):
                 worker.pause()

@@ -140,9 +140,7 @@ class LiveWorkers:
         order = shuffled(self.entries, self.plan.seed, self.number)
         for entry in filter(self._starts_alone, order):
             self._start(entry, alone=True)
-        together = sorted(
-            filterfalse(self._starts_alone, order), key=self._start_seconds, reverse=True
-        )  # slowest first
+        together = sorted(filterfalse(self._starts_alone, order), key=self._start_seconds, reverse=True)
         list(pool.map(partial(self._start, alone=False), together))
         self._choose_bound()
         # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.

@@ -12,8 +12,6 @@ from tests.support.repository import NUMPY, STEP, Repository
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture
 def repository(tmp_path: Path, small_mnist: Path) -> Repository:

@@ -66,7 +66,6 @@ def cells(*wanted: Command) -> list[pytest.ParameterSet]:
         pytest.param(
             *(each, command, code),
             id=f"{each.name}-{command.name}".replace(" ", "-").lower(),
-            marks=[pytest.mark.alone] if command is Command.AGAINST else [],
         )
         for each in SITUATIONS
         for command, code in zip(Command, each.codes, strict=True)

@@ -226,6 +226,8 @@ def test_an_environment_is_made_once_and_used_again(offline: Releases, tmp_path:
     assert (made.folder.exists(), half.exists()) == (True, False)
     (made.python).unlink()
     assert not made_environments()
+    with pytest.raises(NoInterpreterError, match=r"pacer 1\.3 cannot be installed: "):
+        obtain(version(PACER, "pacer", "1.3"), tmp_path, said.append)
     with pytest.raises(NoInterpreterError, match=r"No matching distribution found for pacer==1\.0"):
         obtain(version(PACER, "pacer", "1.0"), tmp_path, said.append)
 
@@ -424,13 +426,14 @@ def slow(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
     return tuple(replace(each, wall_seconds=2 * each.wall_seconds) for each in rounds)
 
 
-@pytest.mark.alone
 def test_what_a_release_needs_before_its_first_step_fails_where_it_is_a_gate(
     offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:
     """Each launch then starts from nothing, one worker after the other."""
     monkeypatch.setenv("PYTHONPATH", str(offline.install_lane(tmp_path / "plugin")))
-    result = measured(bench, "--versions", "pacer==1.0,2.0", "--gate", "steady=30,first-step=30,memory=10")
+    result = measured(
+        bench, "--versions", "pacer==1.0,2.0", "--gate", "steady=30,first-step=30,memory=10", "--launches", "5"
+    )
     assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
     found = {each["quantity"]: each for each in saved(bench.storage)["samenet"]["against"]["verdicts"]}
     assert {quantity: each["word"] for quantity, each in found.items() if quantity != "steady"} == {
@@ -442,29 +445,23 @@ def test_what_a_release_needs_before_its_first_step_fails_where_it_is_a_gate(
     assert all(len(launch) > 4 for launch in records(bench.storage)["pacer-cpu @ pacer 2.0"]["launches"])
 
 
-@pytest.mark.alone
 def test_a_slower_release_is_found_among_those_that_do_not_work(
     offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:
-    """The slower one fails the build, an equal one passes.
-
-    Those that cannot be imported or installed, or do not exist, are skipped with their reasons.
-    """
+    """It fails the build; one that cannot be imported and one that does not exist are skipped with their reasons."""
     monkeypatch.setenv("PYTHONPATH", str(offline.install_lane(tmp_path / "plugin")))
     comment = tmp_path / "comment.md"
-    asked = ("--versions", "pacer==1.0,1.1,1.2,1.3,1.4,9.9", "--tolerance", "30", "--comment", str(comment))
+    asked = ("--versions", "pacer==1.0,1.1,1.2,9.9", "--tolerance", "30", "--comment", str(comment))
     result = measured(bench, *asked)
     assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
     found = {each["case"].rpartition(" ")[2]: each for each in saved(bench.storage)["samenet"]["against"]["verdicts"]}
-    assert set(found) == {"1.1", "1.2", "1.3", "1.4", "9.9"}
+    assert set(found) == {"1.1", "1.2", "9.9"}
     assert found["1.1"]["word"] == "slower"
-    assert found["1.4"]["word"] in {"same", "inconclusive", "faster"}
     assert found["1.2"]["reason"].startswith("failed: ")
     assert "ImportError: cannot import name 'nothing_of_this_name'" in found["1.2"]["reason"]
-    assert "cannot be installed" in found["1.3"]["reason"]
     assert "No matching distribution found for pacer==9.9" in found["9.9"]["reason"]
-    assert "pacer 1.1, 1.2, 1.3, 1.4, 9.9 against pacer 1.0" in result.stdout
+    assert "pacer 1.1, 1.2, 9.9 against pacer 1.0" in result.stdout
     assert "1 failed" in result.stdout
-    assert "3 skipped" in result.stdout
+    assert "2 skipped" in result.stdout
     assert "slower" in comment.read_text()
     assert records(bench.storage)["pacer-cpu @ pacer 1.1"]["versions"]["pacer"] == "1.1"

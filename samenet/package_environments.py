@@ -161,7 +161,7 @@ def version_of(case: Case) -> PackageVersion:
 
 
 def python_version(python: Path) -> str:
-    """Return the version of an interpreter, or "" if it does not run: pyenv's stand-ins may not."""
+    """Return the version of an interpreter, or "" if it does not run, as pyenv's shims may not."""
     command = [str(python), "-I", "-c", "import platform; print(platform.python_version())"]
     with contextlib.suppress(OSError):
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

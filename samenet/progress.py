@@ -48,5 +48,5 @@ class NullProgress:
 
 
 def say_nothing(text: str) -> None:
-    """Take a line for which there is no reader."""
+    """Discard a line."""
     del text

@@ -121,7 +121,7 @@ def test_pins_that_cannot_be_installed_are_the_reason(repository: Repository) ->
     repository.commit()
     repository.edit("tox.ini", "deps = numpy==99.99\n", "deps = numpy==2.4.6\n")
     for _ in range(2):
-        _, output, comparison = repository.against("HEAD", "--allow-empty")
+        _, output, comparison = repository.against("HEAD", "--allow-empty", "--budget", "2")
         (verdict,) = comparison["verdicts"]
         assert verdict["word"] == "inconclusive", output
         if "tox cannot" not in verdict["reason"]:

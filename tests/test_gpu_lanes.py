@@ -188,7 +188,7 @@ def test_jax_says_whether_its_plug_in_or_a_device_is_missing(
 # units (CUDA Programming Guide, "Compute Capabilities").
 GPUS = {75: (65536, False), 80: (166912, True), 86: (101376, True), 89: (101376, True)}
 GPUS |= {90: (232448, True), 100: (232448, True), 120: (101376, True)}
-SOME_GPUS = (75, 90)  # the others take 15 s more: SAMENET_ALL_GPUS=1, as in .ci/run
+SOME_GPUS = (75, 90)  # the others take 15 s more: SAMENET_ALL_GPUS=1
 
 # Both kernels, compiled for GPUs that are not here; cuobjdump comes with Triton.
 COMPILED = """

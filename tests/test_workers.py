@@ -101,18 +101,6 @@ def odd_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_theano_runs_from_any_folder(tmp_path: Path) -> None:
-    """Spaces, commas and quotes in the paths of its environment and of its caches do no harm."""
-    theano = next(case for case in CASES if case.id == "theano-cpu")
-    folder, python = odd_folder(tmp_path), interpreter_for(theano)
-    (folder / "environment").symlink_to(python.parent.parent)
-    python = folder / "environment" / "bin" / "python"
-    with Worker(theano, python, ROOT, cpus=(0,), folder=folder, environment={"TMPDIR": str(folder)}) as worker:
-        worker.load_framework()
-        worker.build(WORKLOAD, make_split(500), initial_params(WORKLOAD))
-        assert worker.run(3).losses.shape == (3,)
-
-
 def test_a_folder_in_which_torch_cannot_compile_is_named(tmp_path: Path) -> None:
     """Its compiler does not quote paths; the reason says so before it is tried."""
     compiled = next(case for case in CASES if case.id == "torch-compile-cpu")

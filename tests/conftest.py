@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from samenet.workers import Worker
 
 PROCESS = "PYTEST_XDIST_WORKER"
-LONG = {"test_bisection.py", "test_studies.py", "test_versions.py"}
 
 
 def pytest_configure() -> None:
@@ -54,11 +53,7 @@ def own_a_cpu(process: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a lane in one process, since they share its worker and what it has compiled.
-
-    What takes a minute comes first, or one process would wait for it at the end.
-    """
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Keep the tests of a lane in one process, since they share its worker and what it has compiled."""
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         case = given.get("worker") or given.get("case")

@@ -10,7 +10,7 @@ import pandas as pd
 from reports.cases import start_seconds
 from reports.document import Picture
 from reports.svg import render_svg, styles
-from samenet.speedups import valid_cases
+from samenet.records import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def releases(cases: Sequence[CaseResult]) -> Picture | None:
             "peak_mebibytes": case.peak_bytes / 2**20 if case.peak_bytes else None,
         }
         for case in cases
-        if case.asked_version and case in valid_cases(cases)
+        if case.asked_version and case.state is State.VALID
     ]
     data = pd.DataFrame(rows)
     if data.empty or data["version"].nunique() < FEWEST:

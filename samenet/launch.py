@@ -134,8 +134,7 @@ class LiveLaunch:
             error = error_rate(self.plan.workload, params, self.plan.dataset.validation)
             self.workers.journal.save_weights(label, updates, params)
             self.workers.trained[label] = params
-        memory = {"peak_bytes": worker.peak_bytes(), "file_bytes": worker.file_bytes()}
-        self.workers.journal.write(Timed(label=label, round=timed, **memory, error_percent=error))
+        self.workers.journal.write(Timed(label=label, round=timed, **worker.memory(), error_percent=error))
         if validated:
             self.workers.journal.forget_weights(label, but=updates)
         if not self.plan.continues:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from samenet.bisection import Probe, Question, Search, is_beyond
-from samenet.data import cache_folder
+from samenet.data import Dataset, cache_folder, load
 from samenet.errors import SettingsError
 from samenet.machine.files import write_whole
 from samenet.machine.lock import only_campaign
@@ -78,6 +78,11 @@ class Prober:
         return probe
 
     @cached_property
+    def dataset(self) -> Dataset:
+        """The images, which all measurements have in common."""
+        return load(self.settings.data)
+
+    @cached_property
     def key(self) -> str:
         """A checksum of the question, and of the machine, the data and the code that its answer depends on."""
         campaign = self._prepare(self.releases[-1], 1.5).parts[0].header.key
@@ -98,9 +103,9 @@ class Prober:
             versions=f"{question.package}=={','.join(versions)}",
             gate=f"{question.quantity}={max(100 * abs(threshold - 1), LEAST_PERCENT):.4f}",
         )
-        measurement = Measurement([question.case], settings, say=self.say)
+        measurement = Measurement([question.case], settings, self.dataset, self.say)
         if measurement.parts[0].unfinished:
-            measurement = Measurement([question.case], replace(settings, resume=True))
+            measurement = Measurement([question.case], replace(settings, resume=True), self.dataset)
         return measurement
 
     def _measure(self, version: str, threshold: float) -> Probe:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from samenet.data import Split
 
 ENV = "/usr/bin/env"
+MEMORY = {"peak_bytes": "VmHWM", "file_bytes": "RssFile"}
 # Added to threadpoolctl's source, since a worker of an earlier revision has no request for it.
 FLUSHING = """
 import sys
@@ -265,20 +266,15 @@ class Worker:
         self.flushes_denormals = bool(flushing["flushes_denormals"])
         return [pool | {"filepath": Path(pool["filepath"]).name} for pool in pools]
 
-    def peak_bytes(self) -> int | None:
-        """Return the most memory that the process has held, or None where the kernel does not say.
+    def memory(self) -> dict[str, int | None]:
+        """Return the most memory that the process has held, and how much of it is pages of files now.
 
-        From VmHWM and not getrusage: ru_maxrss survives exec, so it would start with the harness's own peak.
+        None where the kernel does not say. From VmHWM and not getrusage: ru_maxrss survives exec, so it would start
+        with the harness's own peak.
         """
-        return self._status("VmHWM")
-
-    def file_bytes(self) -> int | None:
-        """Return how much of its memory is pages of files, or None where the kernel does not say."""
-        return self._status("RssFile")
-
-    def _status(self, name: str) -> int | None:
-        found = files.read_fields(files.PROC / str(self.pid) / "status").get(name, "").split()
-        return int(found[0]) * 1024 if found else None  # of KiB
+        status = files.read_fields(files.PROC / str(self.pid) / "status")
+        read = {name: status.get(key, "").split() for name, key in MEMORY.items()}
+        return {name: int(words[0]) * 1024 if words else None for name, words in read.items()}  # of KiB
 
     def pause(self) -> None:
         """Stop every thread of the process, so that it can take no CPU from the one that is measured."""

@@ -91,15 +91,7 @@ def test_a_process_that_its_quota_stops_is_disturbed() -> None:
 
 def run_inside(group: Path, bench: Bench, *options: str) -> subprocess.CompletedProcess[str]:
     """Run ``pytest bench/`` inside a cgroup."""
-    return subprocess.run(
-        inside(group, *bench.command("-k", "numpy-cpu", *options)),
-        cwd=ROOT,
-        env=bench.environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return bench.run(inside(group, *bench.command("-k", "numpy-cpu", *options)))
 
 
 def test_a_campaign_in_a_quota_says_what_it_allows(bench: Bench, tmp_path: Path) -> None:
@@ -229,10 +221,10 @@ def test_a_kernel_that_does_not_say_the_peak_leaves_it_unknown(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its status has other lines only, as in some sandboxes."""
-    assert worker.peak_bytes()
+    assert worker.memory()["peak_bytes"]
     write(tmp_path / f"proc/{worker.pid}/status", "Name:\tpython\nVmRSS:\t1 kB\n")
     monkeypatch.setattr(files, "PROC", tmp_path / "proc")
-    assert worker.peak_bytes() is None
+    assert worker.memory()["peak_bytes"] is None
 
 
 HIDDEN = "import sys, pytest; sys.exit(pytest.main(sys.argv[2:]))"

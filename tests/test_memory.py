@@ -51,7 +51,7 @@ def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, 
         with live_worker(case, caches) as worker:
             worker.build(workload, images, initial_params(workload))
             worker.run(steps)
-            peak = worker.peak_bytes()
+            peak = worker.memory()["peak_bytes"]
     imports = [name for name, _ in case.implementation.packages]
     imports += filter(None, [LATER.get(case.implementation.name)])
     opened = OPEN if case.device.is_gpu else ""

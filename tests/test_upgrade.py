@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OLD = ROOT / "tests/data/schema-1"
-PUBLISHED = sorted((ROOT / "reports/published").rglob("*-100*.json"))
-RELEASES = {path.stem.partition("_")[2]: path for path in (ROOT / "reports/published").rglob("*-releases.json")}
+EVERY = sorted((ROOT / "reports/published").rglob("*.json"))
+RELEASES = {path.stem.partition("_")[2]: path for path in EVERY if path.stem.endswith("-releases")}
+PUBLISHED = [path for path in EVERY if "_gpu-" not in path.name and path not in RELEASES.values()]
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)

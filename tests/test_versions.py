@@ -15,7 +15,6 @@ from impls.lanes import Case, Device, Implementation, PackageVersion
 from samenet import Measurement, Settings, package_environments
 from samenet.__main__ import main
 from samenet.comparison import VersionComparison
-from samenet.environments import ROOT
 from samenet.errors import NoInterpreterError, SettingsError
 from samenet.package_environments import ABOUT, made_environments, obtain, prune, requests
 from samenet.plan import Entry
@@ -323,15 +322,7 @@ def measured(bench: Bench, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a small comparison, save it as ``one``, and return what it printed."""
     little = ("--data", str(bench.data), "--iterations", "60", "--budget", "6", "-rs")
     storage = ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
-    return subprocess.run(
-        [*PYTEST, *little, *storage, *options],
-        cwd=ROOT,
-        env=bench.environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return bench.run([*PYTEST, *little, *storage, *options])
 
 
 @pytest.mark.parametrize(

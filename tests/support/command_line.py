@@ -15,6 +15,7 @@ import pytest
 from samenet.environments import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TRIES = 3
@@ -45,8 +46,12 @@ class Bench:
 
     def __call__(self, *options: str, data: Path | None = None, **environment: Any) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
+        return self.run(self.command(*options, data=data), **environment)
+
+    def run(self, command: Sequence[str], **environment: Any) -> subprocess.CompletedProcess[str]:
+        """Run another command line of it to its end."""
         return subprocess.run(
-            self.command(*options, data=data),
+            command,
             cwd=ROOT,
             env=self.environment(**environment),
             capture_output=True,

@@ -73,6 +73,13 @@ def is_beyond(ratio: Estimate | None, change: float) -> bool | None:
     return None if word is Outcome.INCONCLUSIVE else word is not Outcome.SAME
 
 
+def may_be(step: Estimate | None, change: float) -> bool:
+    """Return whether ``step`` is certain to be a change, and may be one of ``change`` or more, by its interval."""
+    if step is None or not step.has_interval or step.low <= 1 <= step.high:
+        return False
+    return max(step.high, 1 / step.low) >= 1 + change
+
+
 @dataclass
 class Search:
     """Finds where a sequence of ``releases`` changed.
@@ -124,8 +131,7 @@ class Search:
             if is_beyond(probe.over_first, half) and is_beyond(probe.under_last, half):
                 self.notes.append(f"there is more than one change: {self._of(probe)}, {self._of(ends)}")
             before, after = (before, middle) if is_after else (middle, after)
-        step = _over(known[after].over_first, known[before].over_first)
-        if not is_beyond(step, half):
+        if not may_be(_over(known[after].over_first, known[before].over_first), self.question.change):
             growth = f"no single release changed it by {100 * self.question.change:g} %"
             return self._answer(f"{growth}: {self._of(known[before])}, {self._of(known[after])}", is_decided=False)
         return self._answer(self._conclusion(known[before], known[after]), is_decided=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from samenet.errors import SettingsError
+from samenet.plan import ENTRY_SECONDS
 from samenet.records import Quantity
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]
 
 
 TOLERANCE = 0.02  # the change of the steady step that is ignored, as a share, unless another one is given
+FEW_SECONDS = 0.4  # of measuring, for each entry in a launch, where the steady step is not judged
 TOLERANCES = {Quantity.FIRST_STEP: 0.1, Quantity.IMPORT: 0.1, Quantity.MEMORY: 0.03}
 
 
@@ -67,3 +69,8 @@ def parse_gates(text: str, tolerance: float) -> dict[Quantity, float]:
 def cold(gates: Mapping[Quantity, float]) -> bool:
     """Return whether every launch has to start from nothing for ``gates``."""
     return any(quantity.is_cold for quantity in gates)
+
+
+def entry_seconds(gates: Mapping[Quantity, float]) -> float:
+    """Return how long each entry is measured in a launch: briefly where only more launches can tell more."""
+    return ENTRY_SECONDS if Quantity.STEADY in gates else FEW_SECONDS

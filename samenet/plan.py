@@ -39,6 +39,7 @@ class Plan:
     launches together measure for ``budget_seconds``. ``marks`` are the updates after which the error is computed,
     besides the last one. With ``blocks`` each entry has one round, a training in epochs, and is validated after each.
     ``always_cold``: in every launch, and not only in the first, workers start one by one, and find nothing compiled.
+    ``entry_seconds`` is how long each entry is measured in a launch whose ``rounds`` are open.
     """
 
     workload: Workload
@@ -53,11 +54,12 @@ class Plan:
     blocks: tuple[Block, ...] = ()
     marks: tuple[int, ...] = ()
     always_cold: bool = False
+    entry_seconds: float = ENTRY_SECONDS
 
     def launch_seconds(self, entries: int) -> float:
         """Return how long a launch of so many entries measures."""
         share = self.budget_seconds / (self.launches or USUAL_LAUNCHES)
-        return share if self.rounds is not None else min(ENTRY_SECONDS * entries, share)
+        return share if self.rounds is not None else min(self.entry_seconds * entries, share)
 
     @property
     def continues(self) -> bool:

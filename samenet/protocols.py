@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
 from impls.workload import Workload, WorkloadError
 from samenet.errors import SettingsError
-from samenet.gates import TOLERANCE, cold, parse_gates
+from samenet.gates import TOLERANCE, cold, entry_seconds, parse_gates
 from samenet.overrides import parse_overrides
 from samenet.plan import Block, Plan
 from samenet.versions import Versions
@@ -196,7 +196,8 @@ class Iterations(Protocol):
         workload, effort = self.workload(settings, dataset), self.effort(settings)
         plan = rounds_plan(workload, settings, dataset, cpus, effort)
         if settings.compares:
-            return [replace(plan, always_cold=cold(settings.gates))]
+            gates = settings.gates
+            return [replace(plan, always_cold=cold(gates), entry_seconds=entry_seconds(gates))]
         return [replace(plan, marks=marks(plan))]
 
 

@@ -18,6 +18,7 @@ from studies.gpu import NoGpuError, gpu
 from studies.options import BASELINE, PLAIN_LANES, PUBLISHED, Options
 from studies.planting import PLANTS
 from studies.repeats import same, spread
+from studies.searches import gates, searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ STUDIES = {
     # Rounds of the plain side: more than the second's worth that pytest-benchmark measures by default. Launches of the
     # calibration: the ratios of two differ by 1 %.
     "against": Study(against, 5, 100, 16),
+    "searches": Study(searches, 20, 1, 1),  # as many rounds and launches as it takes
+    "gates": Study(gates, 20, 1, 1),
     "gpu": Study(gpu, 1000, 1, 1),  # each part has settings of its own
 }
 

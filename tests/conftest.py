@@ -14,9 +14,9 @@ from impls.lanes import Case
 from samenet.environments import ROOT, tox_folder
 from samenet.installers import known_releases
 from samenet.machine import files
-from tests.support.command_line import Bench
+from studies.wheels import Releases
+from tests.support.command_line import Bench, without_uv
 from tests.support.data import write_dataset
-from tests.support.releases import Releases, without_uv
 from tests.support.workers import CASES, live_worker
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     made = Releases(tmp_path_factory.mktemp("wheels"))
     made.download_numpy()
     made.publish("1.0")
-    made.publish("1.1", repeats=3)
+    made.publish("1.1", rows=1200)
     made.publish("1.2", on_import="from numpy import nothing_of_this_name")
     made.publish("1.3", requires="numpy<1")
     made.publish("1.4")
     made.publish("1.5")
-    made.publish("2.0", on_import=f"BALLAST = b'x' * {40 << 20}", before_step="import time; time.sleep(0.3)")
+    made.publish("2.0", ballast=30 << 20, loops=300)
     return made
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from samenet.bisection import Answer
-    from tests.support.releases import Releases
+    from studies.wheels import Releases
 
 RELEASES = [f"1.{minor}" for minor in range(16)]
 QUESTION = Question(package="pacer", first="1.0", last="1.15", case="pacer-cpu")

@@ -22,8 +22,8 @@ from samenet.records import Launch, Quantity, Round, State
 from samenet.results import Outcome
 from samenet.verdicts import Comparison
 from samenet.versions import Versions, mismatch
-from tests.support.command_line import PYTEST, records, saved
-from tests.support.releases import Releases, without_uv
+from studies.wheels import Releases
+from tests.support.command_line import PYTEST, records, saved, without_uv
 from tests.support.saved_runs import case_result
 
 if TYPE_CHECKING:

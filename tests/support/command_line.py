@@ -84,3 +84,9 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
     run = saved(folder)
     found = [each["extra_info"] for each in run["benchmarks"]] + run["samenet"]["cases_without_number"]
     return {each["case"]: each for each in found}
+
+
+def without_uv() -> str:
+    """Return a PATH on which there is no uv."""
+    paths = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(path for path in paths if not os.access(os.path.join(path, "uv"), os.X_OK))  # noqa: PTH118

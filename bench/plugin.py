@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +18,7 @@ from samenet.assembly import merge
 from samenet.machine.lock import only_campaign
 from samenet.measurement import check_resume
 from samenet.records import State
-from samenet.saved import as_builtins
+from samenet.saved import campaign_section
 from samenet.verdicts import Comparison
 
 if TYPE_CHECKING:
@@ -120,10 +119,7 @@ class Plugin:
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         """Add what pytest-benchmark has no place for: the machine, the campaign, the cases without a number."""
         if self.merged:
-            section = as_builtins(replace(self.merged, cases=()))
-            del section["cases"]
-            without = [case for case in self.merged.cases if case.state is not State.VALID]
-            output_json["samenet"] = section | {"cases_without_number": [as_builtins(case) for case in without]}
+            output_json["samenet"] = campaign_section(self.merged)
 
     def pytest_benchmark_update_commit_info(self, commit_info: dict[str, Any]) -> None:
         """Name the commit that was measured: pytest-benchmark follows a hook's GIT_DIR to another repository."""

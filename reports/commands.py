@@ -6,17 +6,20 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports import assemble, ci, files, markdown, streams, terminal, verdicts
-from reports.compare import ACROSS, compare, find_run
+from reports.compare import ACROSS, compare
+from reports.find import find_run
 from reports.sentences import left_out
 from samenet.assembly import read_unfinished
 from samenet.errors import SettingsError
+from samenet.gates import parse_gates
+from samenet.machine.files import check_writable
+from samenet.records import Quantity
 from samenet.storage import Storage, read_storage, storage_folder
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from samenet.verdicts import Comparison
 
 REGRESSION = 1
+GATE = f"what fails: {', '.join(Quantity)}, each with =PERCENT for a tolerance of its own; default: %(default)s"
 
 
 def stored(folder: Path) -> Storage:
@@ -33,26 +37,11 @@ def stored(folder: Path) -> Storage:
     return read_storage(folder, read_unfinished)
 
 
-def writable(folder: Path) -> None:
-    """Check that a folder can be written, or made, before there is something to write; make nothing yet.
-
-    Raises:
-        SettingsError: it cannot.
-    """
-    try:
-        present = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-        with tempfile.TemporaryFile(dir=present):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot write into {folder}: {reason}; give another folder with --out") from None
-
-
 def run_build(options: argparse.Namespace) -> int:
     """Build the report and print its location."""
     storage = stored(options.storage)
     if options.format == "all":
-        writable(options.out)
+        check_writable(options.out)
     report = assemble.assemble(storage, options.baseline)
     if options.format == "markdown":
         sys.stdout.write(markdown.markdown_report(report, pictures=False))
@@ -88,7 +77,7 @@ def run_history(options: argparse.Namespace) -> int:
     """Find the changes in every history, write them and print their location."""
     storage = stored(options.storage)
     if options.format == "all":
-        writable(options.out)
+        check_writable(options.out)
     history = assemble.assemble_history(storage)
     if options.format == "markdown":
         sys.stdout.write(markdown.markdown_history(history, pictures=False))
@@ -102,10 +91,12 @@ def run_history(options: argparse.Namespace) -> int:
 def run_compare(options: argparse.Namespace) -> int:
     """Print the verdict on each case, and return whether one is worse."""
     ci.append_summary("", os.environ)
+    tolerance = options.tolerance / 100
+    gates = parse_gates(options.gate, tolerance)
     base, head = (find_run(text, options.storage) for text in (options.base, options.head))
     given = [storage_folder(text) for text in (options.base, options.head)]
     folders = [options.storage, *(folder for folder in given if folder.is_dir())]
-    comparison = compare(base, head, folders, options.tolerance / 100, options.across)
+    comparison = compare(base, head, folders, gates=gates, steady=tolerance, across=options.across)
     try:
         sys.stdout.write(as_format(comparison, options.format))
         sys.stdout.flush()
@@ -119,9 +110,9 @@ def run_compare(options: argparse.Namespace) -> int:
     if comparison.regression:
         return REGRESSION
     if comparison.is_empty and not options.allow_empty:
-        raise SettingsError(
-            "nothing was compared: no case has a verdict on its time; pass --allow-empty if that is intended"
-        )
+        lacking = [quantity.words for quantity in comparison.unjudged] or [Quantity.STEADY.words]
+        reason = f"no case has a verdict on its {' and its '.join(lacking)}"
+        raise SettingsError(f"nothing was compared: {reason}; pass --allow-empty if that is intended")
     return 0
 
 
@@ -197,6 +188,7 @@ def compare_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     add("head", type=run_name, metavar="HEAD", help="the run that may be worse")
     add("--tolerance", type=positive, default=2.0, metavar="PERCENT", help="change to let pass; default: %(default)g")
+    add("--gate", default="steady", metavar="LIST", help=GATE)
     add("--across", action="append", default=[], choices=ACROSS, help="what differs on purpose; may be repeated")
     add("--format", choices=["text", "markdown", "json"], default="text", help="default: %(default)s")
     add("--allow-empty", action="store_true", help="exit with 0 where no case could be compared; default: with 2")

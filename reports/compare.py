@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.numbers import single
@@ -11,14 +10,17 @@ from reports.sentences import from_the_future, left_out
 from reports.settings import SETTINGS, changes, decisive, other_settings
 from reports.variation import Variation, run_to_run, stored_ratio
 from samenet.errors import StorageError
-from samenet.records import State
+from samenet.gates import TOLERANCE, typical
+from samenet.records import Quantity, State
 from samenet.results import Outcome, Verdict
-from samenet.storage import Rejected, read_run, read_storage, slices, storage_folder, without_earlier
-from samenet.verdicts import Comparison, confidence, judge_case
+from samenet.storage import Rejected, read_run, read_storage, slices
+from samenet.verdicts import Comparison, confidence, judge_case, judge_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
 
+    from reports.find import Found
     from samenet.results import CaseResult
     from samenet.stats import Estimate
     from samenet.storage import Conditions, Run, Slice
@@ -27,60 +29,6 @@ if TYPE_CHECKING:
 ACROSS = ("versions", "hardware", "threads", *SETTINGS)
 FEWEST_RUNS = 3  # of a history: two leave one degree of freedom, and with it intervals of thirteen deviations and more
 MOST_RUNS = 20  # of a history, the newest ones: changes of long ago say nothing of the machine of today
-
-
-@dataclass(frozen=True)
-class Found:
-    """The file of a run, and other files of its name that cannot be read."""
-
-    path: Path
-    ignored: tuple[Rejected, ...] = ()
-
-
-def find_run(text: str, storage: Path) -> Found:
-    """Return the file of a saved run: a file, the newest run in a folder, or a name or number in ``storage``.
-
-    Raises:
-        StorageError: there is none, or more than one.
-    """
-    path = storage_folder(text)
-    if path.is_file():
-        return Found(path)
-    if path.is_dir():
-        newest = read_storage(path).groups[0].newest  # the group with the newest run comes first
-        return Found(path / newest.path)
-    stems = {file: file.stem for file in sorted(storage.rglob("*.json"))}  # 0001_name, as pytest-benchmark saves it
-    named = [file for file, stem in stems.items() if text in {stem, *stem.split("_", 1)}]
-    if len(named) == 1:
-        return Found(named[0])
-    matches, ignored = distinct(named)
-    if len(matches) == 1:
-        return Found(matches[0], ignored)
-    if named:
-        raise StorageError(f"{text} is {_more_than_one(matches, ignored)}")
-    choices = ", ".join(stems.values()) or "none"
-    raise StorageError(f"there is no run {text} in {storage}; its runs: {choices}; give a file or a folder too")
-
-
-def _more_than_one(matches: Sequence[Path], ignored: Sequence[Rejected]) -> str:
-    if matches:
-        return f"{len(matches)} runs; give one of these files: {', '.join(map(str, matches))}"
-    return f"no run that can be read: {'; '.join(f'{file.path} {file.reason}' for file in ignored)}"
-
-
-def distinct(files: Sequence[Path]) -> tuple[list[Path], tuple[Rejected, ...]]:
-    """Return a file for each run, without copies and earlier states, and the files that cannot be read."""
-    runs: dict[str, Run] = {}
-    ignored = []
-    for file in files:
-        try:
-            run = read_run(file)
-        except StorageError as error:
-            readable = Path(str(file).encode(errors="replace").decode())
-            ignored.append(Rejected(readable, str(error).removeprefix(f"{readable} ")))
-        else:
-            runs.setdefault(run.identity, run)
-    return [run.path for run in without_earlier(list(runs.values()))], tuple(ignored)
 
 
 @dataclass(frozen=True)
@@ -156,15 +104,34 @@ class History:
 
 @dataclass(frozen=True)
 class StoredComparison:
-    """How the cases of two runs are compared: corrected for so many ``cases``, across what may differ on purpose."""
+    """How the cases of two runs are compared: corrected for so many ``cases``, across what may differ on purpose.
+
+    ``gates`` are the changes to let pass (0.02 is 2 %), by the quantities that a build fails for; ``steady`` is that of
+    the step where it is none of them.
+    """
 
     history: History
     cases: int
-    tolerance: float
+    gates: Mapping[Quantity, float]
+    steady: float
     across: Sequence[str] = ()
 
-    def judge(self, after: Observed, before: Observed | None, former: str) -> tuple[Verdict, list[str]]:
-        """Return the verdict on a case, ``before`` being the same case in the run ``former``, and its notes."""
+    @property
+    def tolerance(self) -> float:
+        """The change of the step to let pass."""
+        return self.gates.get(Quantity.STEADY, self.steady)
+
+    def judge(self, after: Observed, before: Observed | None, former: str) -> tuple[list[Verdict], list[str]]:
+        """Return the verdicts on a case, ``before`` being the same case in the run ``former``, and its notes."""
+        steady, notes = self.judge_steady(after, before, former)
+        found = [replace(steady, gates=Quantity.STEADY in self.gates)]
+        if before and steady.ratio:  # both are valid, and nothing bars it
+            others = self.gates.keys() - {Quantity.STEADY}
+            found += [self.judge_other(after, before, quantity) for quantity in Quantity if quantity in others]
+        return found, notes
+
+    def judge_steady(self, after: Observed, before: Observed | None, former: str) -> tuple[Verdict, list[str]]:
+        """Return the verdict on the time of a case's step, and its notes."""
         if before is None:
             return judge_case(after.case, None, former, lambda *_: None, self.tolerance), []
         different = after.differences(before)
@@ -179,10 +146,30 @@ class StoredComparison:
             notes.append(f"{name} varies by {percent} % from run to run, in {runs} runs of the history.")
 
         def ratio(now: CaseResult, then: CaseResult) -> Estimate | None:
-            return stored_ratio(now.timed, then.timed, variation, confidence(self.cases))
+            return stored_ratio(now.timed, then.timed, variation, self.confidence)
 
         verdict = judge_case(after.case, before.case, former, ratio, self.tolerance)
         return explain(verdict, variation), notes
+
+    def judge_other(self, after: Observed, before: Observed, quantity: Quantity) -> Verdict:
+        """Return the verdict on what a case needs besides its step: only campaigns with --gate have more cold starts.
+
+        The two cases can be compared.
+        """
+        name, now, then = after.case.case, typical(quantity, after.case), typical(quantity, before.case)
+        if now is None or then is None:
+            reason = "a run does not have it"
+            if quantity.is_cold:
+                reason += " of later launches; measure both with --against or --versions, and --gate"
+            return Verdict(name, Outcome.INCONCLUSIVE, quantity=quantity, reason=reason)
+        variation, _ = self.variation(after, before, quantity)
+        ratio = stored_ratio(now, then, variation, self.confidence)
+        return explain(judge_quantity(name, quantity, ratio, self.gates[quantity]), variation)
+
+    @property
+    def confidence(self) -> float:
+        """That of each interval, so that all of them hold together."""
+        return confidence(self.cases * len({*self.gates, Quantity.STEADY}))
 
     @property
     def allowed(self) -> set[str]:
@@ -201,16 +188,19 @@ class StoredComparison:
         learned = judge_case(after, before, former, lambda *_: None, self.tolerance)
         return learned if learned.word is Outcome.UNVERIFIED else verdict
 
-    def variation(self, after: Observed, before: Observed) -> tuple[Variation, int]:
+    def variation(
+        self, after: Observed, before: Observed, quantity: Quantity = Quantity.STEADY
+    ) -> tuple[Variation, int]:
         """Return how much runs of the case differ by themselves, and from how many runs like either that is known."""
         histories = [self.history.of(before)]
         if not after.alike(before):
             known = {observed.slice.origin for observed in histories[0]}
             histories.append([other for other in self.history.of(after) if other.slice.origin not in known])
-        if max(map(len, histories)) < FEWEST_RUNS:
+        found = [[typical(quantity, observed.case) for observed in history] for history in histories]
+        several = [[each for each in history if each] for history in found]
+        if max(map(len, several)) < FEWEST_RUNS:
             return Variation(), 0
-        seconds = [[observed.case.timed for observed in history] for history in histories]
-        return run_to_run(seconds), sum(map(len, histories))
+        return run_to_run(several), sum(map(len, several))
 
 
 def explain(verdict: Verdict, variation: Variation) -> Verdict:
@@ -218,7 +208,7 @@ def explain(verdict: Verdict, variation: Variation) -> Verdict:
     if verdict.word is not Outcome.INCONCLUSIVE or not verdict.ratio or verdict.ratio.has_interval:
         return verdict
     few = f"the history has too few runs to know how runs differ by themselves; save {FEWEST_RUNS} or more"
-    short = "a run has fewer than five undisturbed rounds; measure with more --launches"
+    short = "a run has too few undisturbed rounds or launches; measure with more --launches"
     return replace(verdict, reason=short if variation.is_known else few)
 
 
@@ -238,9 +228,17 @@ def setting_notes(old: Mapping[tuple[str, str], Observed], new: Mapping[tuple[st
 
 
 def compare(
-    before: Found, after: Found, folders: Iterable[Path], tolerance: float, across: Sequence[str] = ()
+    before: Found,
+    after: Found,
+    folders: Iterable[Path],
+    *,
+    gates: Mapping[Quantity, float],
+    steady: float = TOLERANCE,
+    across: Sequence[str] = (),
 ) -> Comparison:
     """Return the comparison of two saved runs; the others below ``folders`` show how runs differ by themselves.
+
+    ``gates`` are what a build fails for, with the change of each to let pass; ``steady`` is that of the step otherwise.
 
     Raises:
         StorageError: one of them cannot be used, or both are the same run.
@@ -252,16 +250,16 @@ def compare(
     old, new = map(observe, runs)
     former, present = (f"{run.path.stem} ({run.commit.label})" for run in runs)
     history = History.read(folders, origins)
-    stored = StoredComparison(history, len(old.keys() & new.keys()), tolerance, across)
+    stored = StoredComparison(history, len(old.keys() & new.keys()), gates, steady, across)
     judged = [stored.judge(observed, old.get(key), former) for key, observed in new.items()]
-    gone = [
-        Verdict(name, Outcome.REMOVED, reason=f"only {former} has it") for name, _ in sorted(old.keys() - new.keys())
-    ]
+    reason, gated = f"only {former} has it", Quantity.STEADY in gates
+    removed = sorted(old.keys() - new.keys())
+    gone = [Verdict(name, Outcome.REMOVED, reason=reason, gates=gated) for name, _ in removed]
     notes = [
         f"Ignored, another file of this name: {file.path} {file.reason}." for file in before.ignored + after.ignored
     ]
     notes += [*setting_notes(old, new), *(note for _, some in judged for note in some)]
     dates = {run.path: run.when for run in runs} | {part.path: part.when for _, part in history.slices}
     notes += [*from_the_future(dates), *left_out(history.rejected)]
-    verdicts = (*(verdict for verdict, _ in judged), *gone)
-    return Comparison(before=former, after=present, tolerance=tolerance, verdicts=verdicts, notes=tuple(notes))
+    verdicts = (*(verdict for found, _ in judged for verdict in found), *gone)
+    return Comparison(before=former, after=present, tolerance=stored.tolerance, verdicts=verdicts, notes=tuple(notes))

@@ -57,13 +57,13 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {name: {"color": colour, "marker": marker, "linestyle": dash} for name, colour, marker, dash in looks}
 
 
-def render_svg(draw: Callable[..., None], *, columns: int = 1, height: float = 3.2) -> str:
-    """Let ``draw`` fill so many axes in a row, and return them as SVG; ``height`` is in inches."""
+def render_svg(draw: Callable[..., None], *, columns: int = 1, rows: int = 1, height: float = 3.2) -> str:
+    """Let ``draw`` fill so many axes, row by row, and return them as SVG; ``height`` is in inches."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]  # the stub wants a literal
         # Text stays text: whatever alphabet a name is in, it is shown in the reader's fonts and not in matplotlib's.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         chart = Figure(figsize=(6.2, height))
-        axes = chart.subplots(1, columns, squeeze=False)[0]
+        axes = chart.subplots(rows, columns, squeeze=False).ravel()
         for each in axes:
             each.grid(visible=True)
             each.set_axisbelow(True)

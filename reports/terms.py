@@ -14,9 +14,11 @@ TERMS = {
     " processes differ. A figure has as many digits as it supports.",
     "speedup": "From the ratios baseline / case of neighbouring blocks, the mean over launches of their medians: drift"
     " of the machine affects both and cancels. Above 1 the case is faster than the baseline.",
+    "ratio": "The time, or the memory, after the change over that before. Above 1 it became slower, or larger.",
     "releases": "Each version of the package in an environment of its own, all of them in one campaign. The bars are"
-    " 95 % intervals of the time itself; the verdicts are from ratios, which are sharper. The first step is that of a"
-    " process that found nothing compiled.",
+    " 95 % intervals of the figures themselves; the verdicts are from ratios, which are sharper. To first step: build"
+    " and first step of a process that found nothing compiled. Own memory is the peak without the pages of files, such"
+    " as libraries; disk is the environment. Starts have bars where --gate made every start cold.",
     "efficiency": "The time of the matrix products alone over the case's time, paired in the same way: with the fastest"
     " BLAS that was available, the step's five products alone need that share of the case's time. On a GPU the bound is"
     " the least time that the hardware allows: the products at the full rate, or the images at the full bandwidth,"

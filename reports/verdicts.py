@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column("case", "case", rank=0),
     Column("verdict", "verdict", rank=0),
-    Column("time after / before", "speedup", numeric=True, rank=0),
+    Column("after / before", "ratio", numeric=True, rank=0),
     Column("reason", "state"),
 )
 

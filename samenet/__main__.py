@@ -1,6 +1,6 @@
-"""The command line: ``python -m samenet`` finds the release that changed a case, and keeps the environments in order.
+"""The command line: ``python -m samenet`` compares the releases of a package, and finds the one that changed a case.
 
-Exit codes: 0, done; 1, the search could not decide; 2, an argument or a folder cannot be used; 130, interrupted.
+Exit codes: 0, done; 1, nothing could be decided; 2, an argument or a folder cannot be used; 130, interrupted.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +16,26 @@ from typing import TYPE_CHECKING
 from impls.lanes import Lane
 from impls.registry import cases
 from samenet.bisection import Question
+from samenet.data import cache_folder
+from samenet.environments import ROOT
 from samenet.errors import SamenetError, SettingsError
+from samenet.git import present_commit
+from samenet.machine.files import check_writable
 from samenet.machine.lock import only_campaign
 from samenet.package_environments import environments_folder, made_environments, prune
 from samenet.probing import bisect
+from samenet.progress import NullProgress
 from samenet.protocols import Settings
 from samenet.records import Quantity
-from samenet.versions import runs_on
+from samenet.releases import compare_releases
+from samenet.saved import write_run
+from samenet.versions import Versions, runs_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from samenet.package_environments import PackageEnvironment
+    from samenet.results import Results
 
 UNDECIDED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -78,11 +87,56 @@ def search(options: argparse.Namespace) -> int:
         quantity=Quantity(options.of),
         change=options.change,
     )
-    settings = Settings(data=options.data, threads=options.threads, budget_seconds=options.budget)
-    answer = bisect(question, settings, say)
+    answer = bisect(question, settings_of(options, question.case), say, LaunchLines())
     for line in (*(f"note: {note}" for note in answer.notes), answer.sentence):
         say(line)
     return 0 if answer.is_decided else UNDECIDED
+
+
+class LaunchLines(NullProgress):
+    """Says after each launch how long it all has taken."""
+
+    def show(self, results: Results) -> None:
+        """Print a line."""
+        launches = max((len(case.launches) for case in results.cases), default=0)
+        say(f"  launch {launches} has ended, {results.campaign.wall_seconds:.0f} s")
+
+
+def settings_of(options: argparse.Namespace, case: str) -> Settings:
+    """Return how a case is measured; an interrupted campaign of another case is not continued."""
+    return Settings(
+        data=options.data,
+        threads=options.threads,
+        budget_seconds=options.budget,
+        journal=cache_folder() / "journal" / case,
+    )
+
+
+def releases(options: argparse.Namespace) -> int:
+    """Measure the releases of a package, save both campaigns and print a table of them."""
+    bounds = [f"{sign}{end}" for sign, end in ((">=", options.first), ("<=", options.last)) if end]
+    if not bounds:
+        raise SettingsError("name at least one end of the range, such as --from 0.6")
+    case, out = options.case or default_case(options.package), options.out
+    versions = Versions.of_range(options.package + ",".join(bounds), every=options.all)
+    check_writable(out)
+    begun, commit = datetime.now(UTC), present_commit(ROOT)
+    say(f"releases of {versions.package} for {case}: {', '.join(versions.versions)}")
+
+    def save(name: str, results: Results) -> None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_run(out / f"{begun:%Y%m%dT%H%M%S}_{case}-{name}.json", results, commit)
+        except OSError as error:
+            advice = "give another folder with --out; the same command continues"
+            raise SettingsError(f"cannot write into {out}: {error.strerror}; {advice}") from None
+
+    settings = replace(settings_of(options, case), versions=str(versions))
+    table = compare_releases(case, settings, LaunchLines(), say, save)
+    for line in table.lines():
+        say(line)
+    say(f"saved in {out}; for the page with the pictures: python -m reports build --storage {out}")
+    return 0 if table.has_ratio else UNDECIDED
 
 
 def environments(options: argparse.Namespace) -> int:
@@ -117,6 +171,16 @@ def parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--prune", type=number, metavar="DAYS", help="remove those that were not used for so many days; 0 removes all"
     )
+    surveying = commands.add_parser("releases", help="compare the releases of a package: step, starts, memory, disk")
+    surveying.set_defaults(run=releases)
+    surveying.add_argument("package", help="such as jax")
+    surveying.add_argument("--from", dest="first", metavar="FIRST", help="the oldest release, or a version before it")
+    surveying.add_argument("--to", dest="last", metavar="LAST", help="the newest release; default: the newest there is")
+    surveying.add_argument(
+        "--all", action="store_true", help="every release; default: the newest of each minor version"
+    )
+    surveying.add_argument("--out", type=Path, default=Path("releases"), metavar="DIR", help="default: %(default)s")
+    add_settings(surveying)
     searching = commands.add_parser("bisect", help="find the release of a package that made a case slower or larger")
     searching.set_defaults(run=search)
     add = searching.add_argument
@@ -132,11 +196,17 @@ def parser() -> argparse.ArgumentParser:
         metavar="PERCENT",
         help="the change to look for; less than half of it counts as none; default: 5",
     )
+    add_settings(searching)
+    return whole
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add what is measured, and how."""
+    add = parser.add_argument
     add("--case", help="such as jax-scan-cpu; default: the plain case of the package on the CPU")
-    add("--budget", type=number, metavar="SECONDS", help="measuring time for each release; default: 90")
+    add("--budget", type=number, metavar="SECONDS", help="measuring time of a campaign, without starts; default: 90")
     add("--threads", type=int, help="CPUs, and threads; default: one for each core")
     add("--data", type=Path, metavar="DIR", help="folder with MNIST's four idx .gz files; default: $SAMENET_DATA")
-    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,8 +37,7 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
     """Return the result of one entry, with the estimates that a valid one has earned.
 
     ``bound`` is the result of the matrix products alone, for a case on the CPU; on a GPU the hardware's least time
-    takes its place. A case that is faster than its own matrix products has not done them, or not the same work as the
-    bound did: it loses its number, whatever the reason is.
+    takes its place. A case that is faster than its own matrix products has not done the same work, and has no number.
     """
     context = header.context
     seen = judge_windows(seen, context.threads)
@@ -51,22 +50,21 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
     if state is State.VALID and efficiency and efficiency.low > EFFICIENCY_TOLERANCE:
         state = State.UNVERIFIED
         reason = f"it is faster than its own matrix products ({100 * efficiency.value:.0f} %)"
-    earned: dict[str, Any] = {}
+    known: dict[str, Any] = {"asked_version": seen.entry.version, "environment_bytes": seen.entry.environment_bytes}
     if state is State.VALID:
         seconds = stats.Estimate(curve[-1].seconds or 0) if header.epochs else stats.median(clean, header.confidence)
         rate = context.step_flops * context.iterations / seconds.value / 1e9
-        earned = {"seconds": seconds, "efficiency": efficiency, "gflop_per_second": rate}
+        known |= {"seconds": seconds, "efficiency": efficiency, "gflop_per_second": rate}
     learned = seen.learned
     return CaseResult(
         **{item.name: getattr(context, item.name) for item in fields(Context)},
         case=seen.entry.label,
         implementation=seen.entry.implementation,
         device=seen.entry.device,
-        asked_version=seen.entry.version,
         confidence=header.confidence,
         state=state,
         reason=reason,
-        **earned,
+        **known,
         least_seconds=least,
         manifest=seen.entry.manifest,
         training=_training(seen, header, curve),

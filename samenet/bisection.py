@@ -73,11 +73,9 @@ def is_beyond(ratio: Estimate | None, change: float) -> bool | None:
     return None if word is Outcome.INCONCLUSIVE else word is not Outcome.SAME
 
 
-def may_be(step: Estimate | None, change: float) -> bool:
+def may_reach(step: Estimate | None, change: float) -> bool:
     """Return whether ``step`` is certain to be a change, and may be one of ``change`` or more, by its interval."""
-    if step is None or not step.has_interval or step.low <= 1 <= step.high:
-        return False
-    return max(step.high, 1 / step.low) >= 1 + change
+    return bool(step and is_beyond(step, 0) and max(step.high, 1 / step.low) >= 1 + change)
 
 
 @dataclass
@@ -131,27 +129,32 @@ class Search:
             if is_beyond(probe.over_first, half) and is_beyond(probe.under_last, half):
                 self.notes.append(f"there is more than one change: {self._of(probe)}, {self._of(ends)}")
             before, after = (before, middle) if is_after else (middle, after)
-        if not may_be(_over(known[after].over_first, known[before].over_first), self.question.change):
+        step = _over(known[after].over_first, known[before].over_first)
+        if step and (is_beyond(step, half) or may_reach(step, self.question.change)):
+            return self._answer(self._conclusion(known[before], known[after], step), is_decided=True)
+        measured = f"{self._of(known[before])}, {self._of(known[after])}"
+        if is_beyond(step, half) is False:
             growth = f"no single release changed it by {100 * self.question.change:g} %"
-            return self._answer(f"{growth}: {self._of(known[before])}, {self._of(known[after])}", is_decided=False)
-        return self._answer(self._conclusion(known[before], known[after]), is_decided=True)
+            return self._answer(f"{growth}: {measured}", is_decided=False)
+        return self._answer(f"it cannot be told which release changed it: {measured}", is_decided=False)
 
     def _probe(self, version: str, shift: float) -> Probe:
         probe = self.measure(version, shift)
         self.probes.append(probe)
         return probe
 
-    def _conclusion(self, before: Probe, after: Probe) -> str:
+    def _conclusion(self, before: Probe, after: Probe, step: Estimate) -> str:
+        """Say which release made the ``step`` from ``before`` to ``after``."""
         quantity, how = self.question.quantity, ("faster", "slower")
-        what = "step" if quantity is Quantity.STEADY else quantity.replace("-", " ")
         if quantity is Quantity.MEMORY:
             how = ("smaller", "larger")
         is_next = self.releases.index(after.version) - self.releases.index(before.version) == 1
         which = after.version if is_next else f"after {before.version} and by {after.version}"
+        shown = ", ".join(self._of(probe) for probe in (after, before) if probe.over_first)
         sure = f"{100 * CONFIDENCE:.0f} % confidence in all {len(self.probes)} probes together"
         return (
-            f"{self._name(which)} made the {what} of {self.question.case} {how[int(_shift(after) > _shift(before))]}:"
-            f" {', '.join(self._of(probe) for probe in (after, before) if probe.over_first)} ({sure})"
+            f"{self._name(which)} made the {quantity.words} of {self.question.case} {how[int(step.value > 1)]},"
+            f" {step.text()} times: {shown} ({sure})"
         )
 
     def _name(self, version: str) -> str:

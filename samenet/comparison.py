@@ -150,7 +150,8 @@ class RevisionComparison(PairedComparison):
     def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
         """Return the comparison as it is saved: the ``verdicts`` on the present cases, and the cases that are gone."""
         gone = sorted(set(self.revision.cases) - {case.id for case in cases()})
-        removed = [Verdict(case, Outcome.REMOVED, reason=f"only {self.revision.name} has it") for case in gone]
+        reason, gates = f"only {self.revision.name} has it", Quantity.STEADY in self.gates
+        removed = [Verdict(case, Outcome.REMOVED, reason=reason, gates=gates) for case in gone]
         return concluded(
             ComparisonRecord(
                 revision=self.revision.name,

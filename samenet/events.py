@@ -54,6 +54,7 @@ class Entered:
     role: Role = Role.CASE
     of: str = ""
     version: PackageVersion | None = None
+    environment_bytes: int | None = None
     manifest: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -66,6 +67,7 @@ class Entered:
             role=entry.role,
             of=entry.of,
             version=entry.case.version,
+            environment_bytes=entry.environment_bytes,
             manifest={"precision": plan.workload.precision} | entry.case.manifest,
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from samenet import stats
 from samenet.errors import SettingsError
 from samenet.plan import ENTRY_SECONDS
 from samenet.records import Quantity
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from samenet.results import CaseResult
+    from samenet.stats import Estimate
+
+TOLERANCE = 0.02  # the change of the steady step that is ignored, as a share, unless another one is given
+FEW_SECONDS = 0.75  # of measuring, for each entry in a launch, where the steady step is not judged
+TOLERANCES = {Quantity.FIRST_STEP: 0.1, Quantity.IMPORT: 0.1, Quantity.MEMORY: 0.03}
 
 
 def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]:
@@ -32,12 +39,15 @@ def values(quantity: Quantity, case: CaseResult) -> dict[tuple[int, int], float]
             found = {each.launch: (each.start_seconds or 0) + (each.import_seconds or 0) for each in starts}
         case Quantity.MEMORY:
             found = {each.launch: (each.peak_bytes or 0) - (each.file_bytes or 0) for each in case.launches}
-    return {(launch, 0): value for launch, value in found.items() if value}
+    return {(launch, 0): value for launch, value in found.items() if value and 0 < value < math.inf}
 
 
-TOLERANCE = 0.02  # the change of the steady step that is ignored, as a share, unless another one is given
-FEW_SECONDS = 0.4  # of measuring, for each entry in a launch, where the steady step is not judged
-TOLERANCES = {Quantity.FIRST_STEP: 0.1, Quantity.IMPORT: 0.1, Quantity.MEMORY: 0.03}
+def typical(quantity: Quantity, case: CaseResult) -> Estimate | None:
+    """Return what is typical of ``quantity`` over the launches of a valid case, None where none shows it."""
+    if quantity is Quantity.STEADY:
+        return case.timed
+    measured = values(quantity, case)
+    return stats.median(measured, case.confidence) if measured else None
 
 
 def parse_gates(text: str, tolerance: float) -> dict[Quantity, float]:

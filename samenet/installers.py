@@ -190,6 +190,8 @@ def run(command: Sequence[str], given: str = "", heed: Callable[[str], None] = s
         InstallError: it failed.
     """
     clean = {name: value for name, value in os.environ.items() if not DROPPED.fullmatch(name)} | {"NO_COLOR": "1"}
+    if clean.get("PIP_RETRIES") == "0":  # pip says only as it tries again that it cannot reach an index
+        clean["PIP_RETRIES"] = "1"
     lines = []
     with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+", errors="replace") as errors:
         source.write(given)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from samenet import data
 from samenet.assembly import assemble, merge
@@ -114,6 +115,14 @@ class Measurement:
         """Whether unfinished campaigns are continued."""
         return self.settings.resume or self.settings.protocol.resumes
 
+    @classmethod
+    def continued(
+        cls, selected: Sequence[Case | str], settings: Settings, dataset: Dataset, say: Callable[[str], None]
+    ) -> Self:
+        """Prepare as the constructor does, and continue what an interrupted measurement has left in the journal."""
+        made = cls(selected, settings, dataset, say)
+        return cls(selected, replace(settings, resume=True), dataset) if made.parts[0].unfinished else made
+
     def run(self, progress: Progress) -> Results:
         """Measure everything, and return the results; Ctrl-C ends it early.
 
@@ -137,6 +146,20 @@ class Measurement:
                 if parts[-1].campaign.interrupted:
                     break
         return merge(parts)
+
+    def run_to_end(self, progress: Progress, say: Callable[[str], None]) -> Results:
+        """Measure as ``run_locked`` does; ``say`` if it could not be continued. The journals stay.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended it early.
+        """
+        results = self.run_locked(progress)
+        for journal in self.journals:
+            if journal.broken:
+                say(journal.broken)
+        if results.campaign.interrupted:
+            raise KeyboardInterrupt
+        return results
 
     def _run(self, part: Part, progress: Progress) -> Results:
         if part.unfinished and self.continues:

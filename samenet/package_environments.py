@@ -234,8 +234,8 @@ def _make(
             listed = ", ".join(f"{name} {number}" for name, number in packages.items())
             say(f"making an environment for Python {version} with {installer.name}: {listed}")
             installer.install(unfinished, wheels, list(filter(is_option, arguments)), say)
-            size = sum(path.lstat().st_size for path in unfinished.rglob("*"))
-            PackageEnvironment(unfinished, about).write(replace(about, size=size))
+            about = replace(about, size=sum(path.lstat().st_size for path in unfinished.rglob("*")))
+            PackageEnvironment(unfinished, about).write(about)
             if all(made.folder != place for made in made_environments()):  # or another process was faster
                 shutil.rmtree(place, ignore_errors=True)  # it is broken: its interpreter is gone
                 unfinished.rename(place)

@@ -83,7 +83,7 @@ class Entry:
     In each turn the entries of one ``group`` follow each other, so that nothing else is between what is to be
     compared; without groups every order is as likely. ``root`` is the tree that has the implementation; ``of`` is the
     label of the case that a twin, a former case or another version is compared with. ``installed`` are the versions of
-    all packages, by name, where versions are compared.
+    all packages, by name, where versions are compared, and ``environment_bytes`` is what they take on the disk.
     """
 
     label: str
@@ -94,6 +94,7 @@ class Entry:
     of: str = ""
     group: str = ""
     installed: Mapping[str, str] = field(default_factory=dict, hash=False)
+    environment_bytes: int | None = None
 
     @property
     def cluster(self) -> str:

@@ -29,7 +29,7 @@ from samenet.machine.description import describe
 from samenet.machine.devices import is_absent, lacks_precision
 from samenet.machine.temporary import temporary_folder
 from samenet.package_environments import obtain
-from samenet.plan import Entry, Role
+from samenet.plan import ENTRY_SECONDS, Entry, Role
 from samenet.progress import say_nothing
 from samenet.protocols import Epochs
 from samenet.revision import check_out
@@ -167,20 +167,31 @@ def enter(
     """Return why some cases are skipped, and the entries of the others."""
     skipped, entries = {}, []
     for case in chosen:
+        installed, size = dict[str, str](), None
         reason = case.unsupported(plan.workload) or is_absent(case.device)
         reason = reason or lacks_precision(case.device, plan.workload.precision)
         try:
             if case.version and not reason:
                 made = obtain(case, ROOT, say)
-                python, installed = made.python, made.about.packages | {PYTHON: made.about.python}
+                python, size = made.python, made.about.size
+                installed = made.about.packages | {PYTHON: made.about.python}
             else:
-                python, installed = find_interpreter(case.implementation, settings.python, ROOT, case.device), {}
+                python = find_interpreter(case.implementation, settings.python, ROOT, case.device)
         except NoInterpreterError as error:
             reason = reason or str(error)
         if reason:
             skipped[case] = reason
         else:
-            entries.append(Entry(label=case.id, case=case, python=python, root=ROOT, installed=installed))
+            entries.append(
+                Entry(
+                    label=case.id,
+                    case=case,
+                    python=python,
+                    root=ROOT,
+                    installed=installed,
+                    environment_bytes=size,
+                )
+            )
     return skipped, entries
 
 
@@ -218,6 +229,7 @@ def head(
     protocol = settings.protocol
     amount: list[object] = [plan.iterations, *([] if settings.compares else [plan.rounds, plan.launches])]
     amount += ["cold"] if plan.always_cold else []
+    amount += [plan.entry_seconds] if plan.entry_seconds != ENTRY_SECONDS else []
     same = [context.protocol, amount, asdict(workload), plan.cpus, machine.fingerprint, former]
     key = hashlib.sha256(json.dumps([*same, source_digest(ROOT)], sort_keys=True).encode()).hexdigest()[:16]
     return Header(

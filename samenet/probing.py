@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from samenet.bisection import Answer
+    from samenet.progress import Progress
     from samenet.results import CaseResult, Results
 
 LEAST_PERCENT = 0.1  # of a gate: no campaign tells less
@@ -39,7 +40,12 @@ class Saved:
     probes: tuple[Probe, ...] = ()
 
 
-def bisect(question: Question, settings: Settings | None = None, say: Callable[[str], None] = say_nothing) -> Answer:
+def bisect(
+    question: Question,
+    settings: Settings | None = None,
+    say: Callable[[str], None] = say_nothing,
+    progress: Progress | None = None,
+) -> Answer:
     """Find which release made the change that ``question`` asks for; what an earlier search measured is not repeated.
 
     Raises:
@@ -47,9 +53,10 @@ def bisect(question: Question, settings: Settings | None = None, say: Callable[[
         BusyError: another campaign is running on this machine.
     """
     releases = releases_between(question.package, question.first, question.last)
-    settings = replace(settings or Settings(), journal=cache_folder() / "journal")
+    settings = settings or Settings()
+    settings = settings if settings.journal else replace(settings, journal=cache_folder() / "journal" / question.case)
     with only_campaign():
-        return Search(question, releases, Prober(question, settings, releases, say)).run()
+        return Search(question, releases, Prober(question, settings, releases, say, progress or NullProgress())).run()
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Prober:
     settings: Settings
     releases: Sequence[str]
     say: Callable[[str], None] = say_nothing
+    progress: Progress = field(default_factory=NullProgress)
 
     def __call__(self, version: str, threshold: float) -> Probe:
         """Return what is known of ``version``, or measure until it is on one side of ``threshold``, or the budget ends.
@@ -103,10 +111,7 @@ class Prober:
             versions=f"{question.package}=={','.join(versions)}",
             gate=f"{question.quantity}={max(100 * abs(threshold - 1), LEAST_PERCENT):.4f}",
         )
-        measurement = Measurement([question.case], settings, self.dataset, self.say)
-        if measurement.parts[0].unfinished:
-            measurement = Measurement([question.case], replace(settings, resume=True), self.dataset)
-        return measurement
+        return Measurement.continued([question.case], settings, self.dataset, self.say)
 
     def _measure(self, version: str, threshold: float) -> Probe:
         measurement = self._prepare(version, threshold)
@@ -118,9 +123,7 @@ class Prober:
             raise TypeError("versions are compared")
         comparison = replace(part.comparison, together=2 + math.ceil(math.log2(len(self.releases))))
         measurement.parts = [replace(part, comparison=comparison)]
-        results = measurement.run_locked(NullProgress())
-        if results.campaign.interrupted:
-            raise KeyboardInterrupt
+        results = measurement.run_to_end(self.progress, self.say)
         measurement.release_journals()
         first, case, last = (of_version(results, each) for each in (self.releases[0], version, self.releases[-1]))
         for end in (first, last):

@@ -196,8 +196,7 @@ class Iterations(Protocol):
         workload, effort = self.workload(settings, dataset), self.effort(settings)
         plan = rounds_plan(workload, settings, dataset, cpus, effort)
         if settings.compares:
-            gates = settings.gates
-            return [replace(plan, always_cold=cold(gates), entry_seconds=entry_seconds(gates))]
+            return [replace(plan, always_cold=cold(settings.gates), entry_seconds=entry_seconds(settings.gates))]
         return [replace(plan, marks=marks(plan))]
 
 

@@ -46,6 +46,11 @@ class Quantity(StrEnum):
     MEMORY = "memory"
 
     @property
+    def words(self) -> str:
+        """What a sentence calls it."""
+        return "step" if self is Quantity.STEADY else self.replace("-", " ")
+
+    @property
     def is_cold(self) -> bool:
         """Whether it is known of launches alone that have empty caches and start one by one."""
         return self in {Quantity.FIRST_STEP, Quantity.IMPORT}

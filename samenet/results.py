@@ -71,7 +71,7 @@ class Verdict:
     @property
     def subject(self) -> str:
         """The case, and the quantity if it is not the steady step, such as ``jax-cpu, first step``."""
-        return self.case + ("" if self.quantity is Quantity.STEADY else f", {self.quantity.replace('-', ' ')}")
+        return self.case + ("" if self.quantity is Quantity.STEADY else f", {self.quantity.words}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,7 @@ class CaseResult(Context):
         versions: of ``python``, ``numpy`` and the framework's packages.
         thread_pools: BLAS and OpenMP libraries in the process, as threadpoolctl describes them.
         peak_bytes: bytes, most host memory of a worker (VmHWM).
+        environment_bytes: bytes on disk, the environment of the ``asked_version``.
         error_rates: %, ``train``, ``validation`` and ``test`` after one round: each round is the same training.
         losses: nats, of each step of one round before its update.
         curve: the error during the training, where it was recorded.
@@ -143,6 +144,7 @@ class CaseResult(Context):
     versions: dict[str, str] = field(default_factory=dict)
     thread_pools: tuple[dict[str, Any], ...] = ()
     peak_bytes: int | None = None
+    environment_bytes: int | None = None
     error_rates: dict[str, float] = field(default_factory=dict)
     losses: tuple[float, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
@@ -151,8 +153,7 @@ class CaseResult(Context):
         """Refuse what no campaign has, and a valid case without what its tables are made of.
 
         Raises:
-            ValueError: its confidence is not one of an interval, an error rate is not one, or it is valid and has no
-                seconds.
+            ValueError: its confidence or an error rate is impossible, or it is valid and has no seconds.
         """
         Context.__post_init__(self)
         if not LOWEST_CONFIDENCE <= self.confidence <= HIGHEST_CONFIDENCE:
@@ -190,7 +191,8 @@ class CaseResult(Context):
 
     def slim(self) -> CaseResult:
         """Return the case without its raw values: what a history needs of it."""
-        return replace(self, rounds=(), launches=(), thread_pools=(), losses=(), curve=())
+        launches = tuple(replace(each, parity=None, threads_cpus=()) for each in self.launches)
+        return replace(self, rounds=(), launches=launches, thread_pools=(), losses=(), curve=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,8 +294,7 @@ class Results:
         Raises:
             KeyError: it was not measured here.
         """
-        return next((result for result in self.cases if result.case == case), None) or self._missing(case)
-
-    def _missing(self, case: str) -> CaseResult:
-        known = ", ".join(result.case for result in self.cases)
-        raise KeyError(f"no case {case} in these results; choose one of: {known}")
+        for result in self.cases:
+            if result.case == case:
+                return result
+        raise KeyError(f"no case {case} in these results; choose one of: {', '.join(each.case for each in self.cases)}")

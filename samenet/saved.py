@@ -77,6 +77,32 @@ def as_builtins(record: Any) -> Any:  # noqa: ANN401  # whatever is saved, and w
     )
 
 
+def campaign_section(results: Results) -> dict[str, Any]:
+    """Return what a saved run has besides its benchmarks: all of the results but the valid cases."""
+    made: dict[str, Any] = as_builtins(replace(results, cases=()))
+    del made["cases"]
+    without = [as_builtins(case) for case in results.cases if case.state is not State.VALID]
+    return made | {"cases_without_number": without}
+
+
+def write_run(path: Path, results: Results, commit: Commit) -> None:
+    """Save ``results``, which were measured now at ``commit``, as a run that ``read_run`` and reports can read.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    valid = [case for case in results.cases if case.state is State.VALID]
+    content = {
+        "datetime": datetime.now(UTC).isoformat(),
+        "commit_info": asdict(commit),
+        "samenet": campaign_section(results),
+        "benchmarks": [{"name": case.case, "extra_info": as_builtins(case)} for case in valid],
+    }
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(content, indent=4), encoding="utf-8")
+    unfinished.replace(path)
+
+
 def read_run(path: Path) -> Run:
     """Read one saved run.
 

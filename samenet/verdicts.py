@@ -129,8 +129,8 @@ class Comparison:
         return any(verdict.regression for verdict in self.verdicts)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether something that a build fails for could be judged in no case: no gate passes then."""
+    def unjudged(self) -> list[Quantity]:
+        """What a build fails for and could be judged in no case: no gate passes then."""
         nothing_known = {Outcome.INCONCLUSIVE, Outcome.NEW, Outcome.REMOVED}
         gated = [each for each in self.verdicts if each.gates]
         judged = {
@@ -138,7 +138,12 @@ class Comparison:
             for each in gated
             if each.word not in nothing_known or (each.ratio is not None and each.ratio.has_interval)
         }
-        return not gated or judged != {each.quantity for each in gated}
+        return [each for each in Quantity if each in {verdict.quantity for verdict in gated} - judged]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether something that a build fails for could be judged in no case, or nothing is."""
+        return bool(self.unjudged) or not any(each.gates for each in self.verdicts)
 
     @property
     def title(self) -> str:

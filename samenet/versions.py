@@ -43,7 +43,7 @@ class Versions:
         """
         name, equals, listed = text.partition("==")
         if not equals and any(sign in text for sign in "<>"):
-            name, listed = look_up(text)
+            return cls.of_range(text, reference)
         versions = tuple(each.strip() for each in listed.split(","))
         try:
             package, known = canonicalize_name(name.strip(), validate=True), [Version(each) for each in versions]
@@ -57,6 +57,20 @@ class Versions:
         if chosen not in versions:
             raise SettingsError(f"the reference version {chosen!r} is not one of {', '.join(versions)}")
         return cls(package, versions, chosen)
+
+    @classmethod
+    def of_range(cls, text: str, reference: str | None = None, *, every: bool = False) -> Self:
+        """Return the newest release of each minor version in a range, or ``every`` one, by the package index.
+
+        Raises:
+            SettingsError: it is no range, or the index cannot be asked or has no two such releases.
+        """
+        name, releases = look_up(text)
+        chosen = releases if every else {each.release[:2]: each for each in releases}.values()
+        if len(chosen) < 2:
+            what = "releases" if every else "minor versions"
+            raise SettingsError(f"the package index has no two {what} in {text}")
+        return cls.parse(f"{name}=={','.join(map(str, chosen))}", reference)
 
     def __str__(self) -> str:
         """Return the text that ``parse`` reads."""
@@ -75,11 +89,11 @@ class Versions:
         return [replace(case, version=version) for case in concerned for version in named]
 
 
-def look_up(text: str) -> tuple[str, str]:
-    """Return the package of a range, such as ``jax>=0.6,<=0.10.2``, and the newest release of each minor version in it.
+def look_up(text: str) -> tuple[str, list[Version]]:
+    """Return the package of a range, such as ``jax>=0.6,<=0.10.2``, and its releases in it, without pre-releases.
 
     Raises:
-        SettingsError: it is no range, or the index cannot be asked or has no two such releases.
+        SettingsError: it is no range, or the index cannot be asked.
     """
     try:
         wanted = Requirement(text)
@@ -94,10 +108,7 @@ def look_up(text: str) -> tuple[str, str]:
         raise SettingsError(
             f"the releases of {wanted.name} are not known: {error}; name the versions, such as {wanted.name}==1.0,1.1"
         ) from None
-    newest = {each.release[:2]: str(each) for each in releases if each in wanted.specifier and not each.is_prerelease}
-    if len(newest) < 2:
-        raise SettingsError(f"the package index has no two minor versions of {wanted.name} in {wanted.specifier}")
-    return wanted.name, ",".join(newest.values())
+    return wanted.name, [each for each in releases if each in wanted.specifier and not each.is_prerelease]
 
 
 def refuse_python(package: str) -> None:

@@ -1,4 +1,4 @@
-"""The studies behind docs/evidence.md: ``same``, ``spread``, ``blocks`` and ``against``; the page has their figures.
+"""The studies behind docs/evidence.md, which has their figures, such as ``same``.
 
 python -m studies same --repeats 20
 
@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     only = parser.add_argument_group("against")
     only.add_argument("--percent", type=float, default=0.0, help="how much slower --case is made; default: not at all")
-    only.add_argument("--budget", type=float, default=90.0, metavar="SECONDS", help="of pytest bench/")
+    parser.add_argument("--budget", type=float, default=90.0, metavar="SECONDS", help="of a comparison; default: 90")
     only.add_argument("--tolerance", type=float, default=2.0, metavar="PERCENT", help="of pytest bench/")
     day = parser.add_argument_group("gpu")
     day.add_argument("--minutes", type=float, default=20.0, help="after which no part begins; default: 20")

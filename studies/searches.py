@@ -17,28 +17,29 @@ import numpy as np
 
 from samenet import Settings, measure
 from samenet.bisection import Question
+from samenet.machine.lock import only_campaign
+from samenet.package_environments import prune
 from samenet.probing import bisect
 from samenet.records import Quantity
-from studies.against import describe
 from studies.wheels import Releases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from studies.options import Options
 
 RELEASES = 16  # to search, as many changed ones as unchanged ones
-LOOPS, ROWS_PERCENT, BYTES_PERCENT = 300, 7, 2_170_000  # before the first step; for a percent, about
+LOOPS, EXPONENTIALS_PERCENT, BYTES_PERCENT = 300, 10, 2_170_000  # before the first step; for a percent, about
 CHANGES = {Quantity.STEADY: 6, Quantity.FIRST_STEP: 15, Quantity.MEMORY: 10}  # percent, in the releases to search
 ASKED = {Quantity.STEADY: 5, Quantity.FIRST_STEP: 12, Quantity.MEMORY: 8}  # percent, of the search
 PLANTED = {Quantity.STEADY: 2, Quantity.FIRST_STEP: 10, Quantity.MEMORY: 3}  # percent, in those to compare
 
 
-def publish(releases: Releases, version: str, percent: dict[Quantity, int]) -> None:
+def publish(releases: Releases, version: str, percent: Mapping[Quantity, int]) -> None:
     """Add a release that takes so many percent more than one without any."""
     releases.publish(
         version,
-        rows=ROWS_PERCENT * percent.get(Quantity.STEADY, 0),
+        exponentials=EXPONENTIALS_PERCENT * percent.get(Quantity.STEADY, 0),
         loops=LOOPS * (100 + percent.get(Quantity.FIRST_STEP, 0)) // 100,
         ballast=BYTES_PERCENT * percent.get(Quantity.MEMORY, 0),
     )
@@ -70,6 +71,9 @@ def searches(options: Options) -> None:
                 since = zip(CHANGES.items(), changed, strict=True)
                 publish(releases, f"{seed}.{place}", {each: more for (each, more), first in since if place >= first})
                 publish(releases, f"{seed}.{RELEASES + place}", {})
+        for percent, version in ((CHANGES, "999.1"), ({}, "999.0")):
+            publish(releases, version, percent)
+        print(f"planted: {'; '.join(compare(options, '999.0,999.1', CHANGES, options.seed))}", flush=True)
         for seed, changed in places.items():
             for quantity, place in zip(CHANGES, changed, strict=True):
                 sought = f"pacer {seed}.{place} made the "
@@ -77,6 +81,8 @@ def searches(options: Options) -> None:
                     truth = "changed" if beginning is sought else "unchanged"
                     right[f"{quantity}, {truth}"] += _search(options, seed, first, quantity).startswith(beginning)
             print(f"right so far: {dict(right)}", flush=True)
+            with only_campaign():
+                prune(0)  # each release has an environment with a numpy of its own
 
 
 def _search(options: Options, seed: int, first: int, quantity: Quantity) -> str:
@@ -99,19 +105,25 @@ def _search(options: Options, seed: int, first: int, quantity: Quantity) -> str:
 def gates(options: Options) -> None:
     """Compare a release with one in which all three are changed and one without changes: how often is that said?"""
     words: Counter[str] = Counter()
-    gate = ",".join(f"{quantity}={percent / 2:g}" for quantity, percent in PLANTED.items())
-    settings = replace(_settings(options), versions="pacer==1.0,1.1,1.2", gate=gate)
     with wheel_folder() as releases:
         for version, percent in {"1.0": {}, "1.1": PLANTED, "1.2": {}}.items():
             publish(releases, version, percent)
         for seed in range(options.seed, options.seed + options.repeats):
             begun = time.perf_counter()
-            results = measure(["pacer-cpu"], replace(settings, seed=seed))
-            verdicts = results.against.verdicts if results.against else ()
-            words.update(f"{each.case.rpartition(' ')[2]} {each.quantity} {each.word}" for each in verdicts)
+            found = compare(options, "1.0,1.1,1.2", PLANTED, seed)
+            words.update(sentence.partition(" times")[0].rpartition(",")[0] or sentence for sentence in found)
             seconds = time.perf_counter() - begun
-            print(f"{seed:3} {seconds:4.0f} s: {', '.join(map(describe, verdicts))}", flush=True)
-            print(f"so far: {dict(sorted(words.items()))}", flush=True)
+            print(f"{seed:3} {seconds:4.0f} s: {'; '.join(found)}", flush=True)
+        for sentence, count in sorted(words.items()):
+            print(f"{count:3} {sentence}")
+
+
+def compare(options: Options, versions: str, percent: Mapping[Quantity, int], seed: int) -> list[str]:
+    """Return the verdicts on releases, in words, with half of ``percent`` as tolerances."""
+    gate = ",".join(f"{quantity}={change / 2:g}" for quantity, change in percent.items())
+    settings = replace(_settings(options), versions=f"pacer=={versions}", gate=gate, seed=seed)
+    results = measure(["pacer-cpu"], settings)
+    return [verdict.sentence for verdict in results.against.verdicts] if results.against else []
 
 
 def _settings(options: Options) -> Settings:

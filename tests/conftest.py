@@ -100,7 +100,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     made = Releases(tmp_path_factory.mktemp("wheels"))
     made.download_numpy()
     made.publish("1.0")
-    made.publish("1.1", rows=1200)
+    made.publish("1.1", exponentials=1000)
     made.publish("1.2", on_import="from numpy import nothing_of_this_name")
     made.publish("1.3", requires="numpy<1")
     made.publish("1.4")

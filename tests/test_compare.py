@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,62 @@ def test_a_verdict_says_what_the_history_supports(tmp_path: Path, *, seconds: fl
     assert verdicts(tmp_path, *options)["numpy-cpu"]["word"] == word
     assert f"numpy-cpu {word}" in " ".join(result.out.split())
     assert "% from run to run, in 12 runs of the history" in result.out
+
+
+def launches(peak: float, start: float = 1.0) -> dict[str, Any]:
+    """Return a case's launches with so many MiB each, and cold starts of so many seconds."""
+    noise = np.random.default_rng(1).normal(1, 0.001, 5)
+    return {
+        "launches": [
+            {"launch": number, "cold": True, "peak_bytes": int(peak * each * 2**20), "file_bytes": 2**20}
+            | {"start_seconds": 0.1, "import_seconds": start * each, "build_seconds": 0.1, "first_step_seconds": 0.1}
+            for number, each in enumerate(noise)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("peak", "start", "words", "code"),
+    [
+        (100, 1, {"memory": "same", "import": "same"}, 0),
+        (110, 1, {"memory": "larger", "import": "same"}, 1),
+        (90, 1.5, {"memory": "smaller", "import": "slower"}, 1),
+    ],
+)
+def test_a_build_may_fail_for_memory_and_for_starts(
+    tmp_path: Path, *, peak: float, start: float, words: dict[str, str], code: int
+) -> None:
+    """As with a paired comparison; the step is not asked for here, and is shown."""
+    save_history(tmp_path, **launches(100))
+    save_pair(tmp_path, record("numpy", 2.0, **launches(100)), record("numpy", 2.4, **launches(peak, start)))
+    result = compare(tmp_path, "base", "head", "--gate", "memory,import", "--format", "json")
+    found = {each["quantity"]: each["word"] for each in json.loads(result.out)["verdicts"]}
+    assert found == {"steady": "slower"} | words
+    assert result.code == code
+    assert compare(tmp_path, "base", "head").code == 1
+
+
+def test_a_gate_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
+    """Of the step too; and a case that is gone takes no gate away."""
+    save_history(tmp_path, **launches(100))
+    cases = [record("numpy", 2.0, **launches(100)), record("torch", 2.0)]
+    save(tmp_path, "0001_base", run(*cases, hours=100))
+    save(tmp_path, "0002_head", run(record("numpy", 2.1, **launches(100)), hours=101))
+    assert compare(tmp_path, "base", "head", "--gate", "steady=20").code == 0
+    assert compare(tmp_path, "base", "head", "--gate", "steady=1").code == 1
+    assert compare(tmp_path, "base", "head", "--gate", "memory").code == 0
+
+
+def test_a_gate_without_what_it_is_on_passes_nothing(tmp_path: Path) -> None:
+    """Ordinary runs have one cold start; and an unknown quantity is refused."""
+    save_history(tmp_path)
+    save_pair(tmp_path, record("numpy", 2.0), record("numpy", 2.0))
+    result = compare(tmp_path, "base", "head", "--gate", "first-step")
+    assert result.code == 2
+    assert "no case has a verdict on its first step; pass --allow-empty" in result.err
+    reason = "a run does not have it of later launches; measure both with --against or --versions, and --gate"
+    assert reason in " ".join(result.out.split())
+    assert "names no gates; write some of steady, " in compare(tmp_path, "base", "head", "--gate", "speed").err
 
 
 @pytest.mark.parametrize("runs", [0, 2])

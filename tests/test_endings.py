@@ -58,7 +58,7 @@ def plant(folder: Path, text: str) -> dict[str, Any]:
     [
         ("samenet.measurement:prepare", False),
         ("samenet.campaign:Campaign.results", True),
-        ("bench.plugin:as_builtins", True),
+        ("bench.plugin:campaign_section", True),
         ("bench.plugin:render", True),
         ("bench.replay:as_builtins", True),
         ("bench.options:offered", False),

@@ -127,7 +127,7 @@ def test_a_report_says_what_the_bound_is_and_what_against_concluded(tmp_path: Pa
     assert any(note.startswith(sentence) for note in section.main.notes)
     (against,) = (table for table in section.tables if table.name == "against")
     assert [dict(row.cells) for row in against.rows] == [
-        {"case": "torch-cpu", "verdict": "slower", "time after / before": "", "reason": "so"}
+        {"case": "torch-cpu", "verdict": "slower", "after / before": "", "reason": "so"}
     ]
 
 
@@ -135,7 +135,7 @@ def test_a_verdict_shows_its_ratio() -> None:
     """As the terminal does at once."""
     verdict = Verdict("numpy-cpu", Outcome.SLOWER, ratio=Estimate(1.1, 1.05, 1.2))
     table = verdicts.of_cases([replace(case_result(), verdict=verdict)])
-    assert table.rows[0].cells["time after / before"] == figure(verdict.ratio)
+    assert table.rows[0].cells["after / before"] == figure(verdict.ratio)
 
 
 def test_the_unknown_has_one_word(tmp_path: Path) -> None:
@@ -206,6 +206,10 @@ def test_large_integers_break_no_table(tmp_path: Path, field: str, size: int) ->
         (("efficiency", "high"), 1e308),
         (("efficiency", "low"), 5e-324),
         (("launches", 0, "start_seconds"), float("inf")),
+        (("launches", 1, "import_seconds"), float("inf")),
+        (("launches", 1, "import_seconds"), -1e25),
+        (("launches", 1, "file_bytes"), 10**15),
+        (("environment_bytes",), -1),
         (("rounds", 0, "wall_seconds"), 5e-324),
         (("rounds", 0, "wall_seconds"), 1e25),
         (("curve", 1, "error_percent"), 1e308),
@@ -222,7 +226,9 @@ def test_no_number_takes_the_report_down(tmp_path: Path, place: tuple[str | int,
     for key in path:
         field = field[key]
     field[last] = value
-    report = assembled(tmp_path, run(case, record("torch")), run(record(), hours=-1))
+    asked = [case | {"asked_version": {"package": "numpy", "version": str(number)}} for number in range(3)]
+    versions = run(*(each | {"case": f"numpy-cpu @ {number}"} for number, each in enumerate(asked)), hours=1)
+    report = assembled(tmp_path, run(case, record("torch")), run(record(), hours=-1), versions)
     assert "numpy-cpu" in write(report, tmp_path / "out").read_text()
 
 

@@ -44,7 +44,7 @@ def study(*arguments: str, data: Path) -> list[str]:
 def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
     """Three tenths more are never called the same or faster; each repeat has its line, then the counts follow."""
     planted = ["--case", "numpy", "--names", "numpy", "--percent", "30", "--rounds", "30", "--budget", "6"]
-    planted += ["--launches", "4", "--seed", "7", "--repeats", "1"]
+    planted += ["--launches", "2", "--seed", "7", "--repeats", "1"]
     calibrated, *repeats, count = study("against", *planted, data=small_mnist)
     assert re.fullmatch(r"\d+ more rows in numpy's step: 1\.\d+ \(.*\) times the time", calibrated)
     for seed, line in enumerate(repeats, 7):

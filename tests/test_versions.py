@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,8 @@ from impls.lanes import Case, Device, Implementation, PackageVersion
 from samenet import Measurement, Settings, package_environments
 from samenet.__main__ import main
 from samenet.comparison import VersionComparison
+from samenet.data import load
+from samenet.environments import ROOT
 from samenet.errors import NoInterpreterError, SettingsError
 from samenet.package_environments import ABOUT, made_environments, obtain, prune, requests
 from samenet.plan import Entry
@@ -76,6 +80,16 @@ def test_versions_that_cannot_be_compared_are_refused(text: str, reference: str 
         Settings(versions=text, reference_version=reference)
 
 
+@pytest.mark.parametrize(("gate", "seconds", "cold"), [("steady,memory", 1.5, False), ("import", 0.75, True)])
+def test_a_launch_is_short_where_only_more_launches_tell_more(
+    small_mnist: Path, gate: str, seconds: float, *, cold: bool
+) -> None:
+    """Starts and memory have one value for each launch."""
+    settings = Settings(versions="jax==0.9.2,0.10.2", gate=gate)
+    (plan,) = settings.protocol.plans(settings, load(small_mnist), (0,))
+    assert (plan.entry_seconds, plan.always_cold) == (seconds, cold)
+
+
 def test_a_range_is_the_newest_of_each_minor_version(offline: Releases) -> None:
     """By what pip finds; pre-releases and what is outside of the range are left out."""
     offline.publish("3.0rc1")
@@ -83,7 +97,7 @@ def test_a_range_is_the_newest_of_each_minor_version(offline: Releases) -> None:
     assert Versions.parse("pacer>1.2,<1.5", "1.4").versions == ("1.3", "1.4")
     with pytest.raises(SettingsError, match="Python is in no package index"):
         Versions.parse("python>=3.11")
-    with pytest.raises(SettingsError, match="has no two minor versions of pacer in >=2"):
+    with pytest.raises(SettingsError, match="has no two minor versions in pacer>=2"):
         Versions.parse("pacer>=2")
     with pytest.raises(SettingsError, match=r"the releases of a-name-of-nothing are not known: .*; name the versions"):
         Versions.parse("a-name-of-nothing>=2")
@@ -253,7 +267,7 @@ def test_without_a_network_there_is_one_sentence_and_nothing_half_made(
     variables: dict[str, Any] = {
         "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
         "PIP_CONFIG_FILE": os.devnull,
-        "PIP_RETRIES": "1",
+        "PIP_RETRIES": "0",
         "SAMENET_CACHE": str(tmp_path / "cache"),
         "PATH": without_uv(),
     }
@@ -263,6 +277,23 @@ def test_without_a_network_there_is_one_sentence_and_nothing_half_made(
     assert result.stderr.count("pacer 1.0 cannot be installed: no package index can be reached") == 1
     assert "Traceback" not in result.stdout + result.stderr
     assert not list((tmp_path / "cache" / "environments").iterdir())
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:
+    """A file system of 4 MB, where numpy does not fit; whoever may not mount one cannot try."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = f"mount -t tmpfs -o size=4m tmpfs {shlex.quote(str(small))}"
+    inside = ["unshare", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*inside, mount], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    asked = ["-m", "samenet", "bisect", "pacer", "1.0", "1.5", "--case", "pacer-cpu", "--data", str(small_mnist)]
+    listed = f"ls -A {shlex.quote(str(small / 'environments'))}"
+    command = f"{mount} && {shlex.join([sys.executable, *asked])}; echo $?; {listed}"
+    environment = os.environ | {"SAMENET_CACHE": str(small), "PYTHONPATH": str(offline.install_lane(tmp_path / "lane"))}
+    done = subprocess.run([*inside, command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "pacer 1.0 cannot be installed: no space is left on the disk; free some" in done.stderr, done.stdout
+    assert done.stdout.splitlines()[-1] == "2"
 
 
 def test_a_cache_that_cannot_be_written_is_named(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from samenet.errors import SettingsError
+
 PROC, SYS = Path("/proc"), Path("/sys")
 
 
@@ -30,6 +32,21 @@ def read_fields(path: Path) -> dict[str, str]:
     """Return the lines ``name: value`` of ``path``; of a name that is repeated, the last value."""
     pairs = (line.split(":", 1) for line in read_text(path).splitlines() if ":" in line)
     return {name.strip(): value.strip() for name, value in pairs}
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be written, or made, before there is something to write; make nothing yet.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    try:
+        present = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=present):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot write into {folder}: {reason}; give another folder with --out") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -128,6 +128,20 @@ def failed(name: str, reason: str = "it crashed", **more: Any) -> dict[str, Any]
     return record(name, state=str(State.FAILED), reason=reason, **more) | {"seconds": None, "efficiency": None}
 
 
+def results(cpu: str = "Synthetic", cases: tuple[CaseResult, ...] = ()) -> Results:
+    """Return a campaign on a machine with this processor."""
+    machine = Machine(
+        hardware={"cpu": cpu, "architecture": "x86_64", "cpus_used": 2},
+        fingerprint=f"{cpu:.12}",
+        system="Linux",
+        governor="performance",
+        load_average=0.1,
+    )
+    plan = CampaignRecord(rounds=1, launches=LAUNCHES, seed=0, wall_seconds=90.0)
+    floor = NoiseFloor(case="numpy-cpu", ratio=Estimate(1.001, 0.99, 1.02))
+    return Results(machine=machine, campaign=plan, cases=cases, noise_floor=floor)
+
+
 def run(
     *cases: dict[str, Any],
     hours: float = 0,
@@ -140,16 +154,7 @@ def run(
 
     ``machine`` and ``campaign`` replace fields of the records with these names.
     """
-    about = Machine(
-        hardware={"cpu": cpu, "architecture": "x86_64", "cpus_used": 2},
-        fingerprint=f"{cpu:.12}",
-        system="Linux",
-        governor="performance",
-        load_average=0.1,
-    )
-    plan = CampaignRecord(rounds=1, launches=LAUNCHES, seed=0, wall_seconds=90.0)
-    floor = NoiseFloor(case="numpy-cpu", ratio=Estimate(1.001, 0.99, 1.02))
-    section: dict[str, Any] = as_builtins(Results(machine=about, campaign=plan, noise_floor=floor))
+    section: dict[str, Any] = as_builtins(results(cpu))
     section["machine"] |= machine or {}
     section["campaign"] |= campaign or {}
     del section["cases"]

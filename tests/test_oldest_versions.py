@@ -1,0 +1,48 @@
+"""The oldest version of each framework that its implementations are said to work with; the newest is the pinned one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from impls.lanes import PackageVersion
+from samenet import Settings, measure
+from samenet.environments import ROOT, tox_folder
+from samenet.errors import SettingsError
+from samenet.preparation import find_case
+from samenet.records import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from impls.lanes import Case
+
+OLDEST = {"jax": ("0.4.38", "jax-cpu"), "numpy": ("1.23.5", "numpy-cpu"), "pytensor": ("2.38.0", "pytensor-cpu")}
+
+
+@pytest.fixture
+def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+    """Return the cases with the oldest version, whose environments stay next to tox's."""
+    package = request.param
+    version, *ids = OLDEST[package]
+    monkeypatch.setenv("SAMENET_CACHE", str(tox_folder(ROOT) / "oldest"))
+    return [replace(find_case(case), version=PackageVersion(package, version)) for case in ids]
+
+
+@pytest.mark.parametrize("cases", OLDEST, indirect=True)
+def test_an_implementation_works_with_its_oldest_version(cases: list[Case], small_mnist: Path) -> None:
+    """And does the same work."""
+    try:
+        found = measure(cases, Settings(data=small_mnist, iterations=20, launches=1, rounds=1))
+    except SettingsError as error:
+        if "no package index can be reached" in str(error):
+            pytest.skip(str(error))
+        raise
+    for case in found.cases:
+        assert case.asked_version
+        assert case.state is State.VALID or case.state.may_recover, case.reason
+        assert case.launches[0].parity
+        assert case.launches[0].parity.verified
+        assert case.versions[case.asked_version.package] == case.asked_version.version

@@ -130,8 +130,8 @@ class JaxBase(Trainer):
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
-        # Without may_alias=False jax may use the memory of ``params`` itself instead of a copy.
-        self._params = jax.device_put(params, self._device, may_alias=False)
+        # jnp.array always copies; device_put alone may use the memory of ``params`` itself.
+        self._params = jax.device_put(tuple(map(jnp.array, params)), self._device)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

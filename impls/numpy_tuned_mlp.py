@@ -25,7 +25,9 @@ BLOCK = 32_768  # elements of a block: 128 KiB, so that a block and its operands
 def limit_blas(threads: int) -> None:
     """Let the OpenBLAS of numpy's wheel use ``threads`` threads; numpy has no function for it."""
     for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
-        ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(threads)
+        library = ctypes.CDLL(str(path))
+        name = "openblas_set_num_threads64_"  # in numpy's wheels before 2.0
+        getattr(library, f"scipy_{name}" if hasattr(library, f"scipy_{name}") else name)(threads)
 
 
 class Share:

@@ -78,7 +78,7 @@ def releases(cases: Sequence[CaseResult]) -> Picture | None:
             axes.set_xticks(range(len(order)), order, rotation=60, fontsize=9)
             axes.set_title(title, fontsize=10)
             if axes is not every[0]:  # small changes of the step are looked for
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(0, 1.1 * data.loc[data["quantity"] == title, ["value", "high"]].max().max())
         for axes in every[len(titles) :]:
             axes.set_visible(False)
 

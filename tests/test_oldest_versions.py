@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from impls.lanes import Case
 
-OLDEST = {"jax": ("0.4.38", "jax-cpu"), "numpy": ("1.23.5", "numpy-cpu"), "pytensor": ("2.38.0", "pytensor-cpu")}
+OLDEST = {  # docs/versions.md names them; what pytensor compiles for its plain implementation takes a minute
+    "jax": ("0.4.30", "jax-cpu", "jax-scan-cpu"),
+    "numpy": ("1.23.2", "numpy-cpu", "numpy-tuned-cpu"),
+    "pytensor": ("2.31.7", "pytensor-jax-cpu"),
+}
 
 
 @pytest.fixture
@@ -42,6 +46,8 @@ def test_an_implementation_works_with_its_oldest_version(cases: list[Case], smal
         raise
     for case in found.cases:
         assert case.asked_version
+        if case.state is State.SKIPPED:  # as on a newer Python than it has wheels for
+            pytest.skip(case.reason)
         assert case.state is State.VALID or case.state.may_recover, case.reason
         assert case.launches[0].parity
         assert case.launches[0].parity.verified

@@ -130,8 +130,9 @@ class JaxBase(Trainer):
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
-        # jnp.array always copies; device_put alone may use the memory of ``params`` itself.
-        self._params = jax.device_put(tuple(map(jnp.array, params)), self._device)
+        # Without may_alias=False, which is there since 0.4.35, jax may use the memory of ``params`` itself instead of a
+        # copy. Copies by jnp.array led to wrong losses with jax 0.7.2, in one launch of many.
+        self._params = jax.device_put(params, self._device, may_alias=False)
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

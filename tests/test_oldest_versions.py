@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from impls.lanes import Case
 
 OLDEST = {  # docs/versions.md names them; what pytensor compiles for its plain implementation takes a minute
-    "jax": ("0.4.30", "jax-cpu", "jax-scan-cpu"),
+    "jax": ("0.4.35", "jax-cpu", "jax-scan-cpu"),
     "numpy": ("1.23.2", "numpy-cpu", "numpy-tuned-cpu"),
     "pytensor": ("2.31.7", "pytensor-jax-cpu"),
 }

@@ -54,10 +54,11 @@ class ReleaseTable:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for row in table:
             yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        reasons: dict[str, None] = {}
+        reference = next((large for large, _ in self.pairs if not large.verdict), None)
         for large, small in self.pairs:
-            reasons |= dict.fromkeys(_reasons(large)) | dict.fromkeys(_reasons(small, "small step "))
-        yield from reasons
+            if reference and (others := _other_differences(large, reference)):
+                yield f"{version_of(large)} has {others}"
+            yield from dict.fromkeys((*_reasons(large), *_reasons(small, "small step ")))
 
 
 def version_of(case: CaseResult) -> str:
@@ -66,15 +67,21 @@ def version_of(case: CaseResult) -> str:
 
 
 def _reasons(case: CaseResult, which: str = "") -> Iterator[str]:
-    """Yield why a case has no number, or what its verdicts say besides their ratios."""
+    """Yield why a case has no number, or no ratio that is earned."""
     if case.state is State.SKIPPED:  # in both campaigns
         yield f"{version_of(case)} is skipped: {case.reason}"
     elif case.state is not State.VALID:
         yield f"{version_of(case)} {which}is {case.state}: {case.reason}"
     elif case.verdict and case.verdict.word is Outcome.UNVERIFIED:
         yield f"{version_of(case)} {which}is {case.verdict.word}: {case.verdict.reason}"
-    elif case.verdict and case.verdict.reason:
-        yield f"{version_of(case)}: {case.verdict.reason}"
+
+
+def _other_differences(case: CaseResult, reference: CaseResult) -> str:
+    """Return which packages differ besides the one that is compared, such as ``jaxlib 0.9.2, not 0.8.3``."""
+    own = case.asked_version.package if case.asked_version else ""
+    before = reference.versions
+    different = {name: now for name, now in case.versions.items() if name != own and before.get(name) != now}
+    return ", ".join(f"{name} {now}, not {before.get(name, 'none')}" for name, now in different.items())
 
 
 def _row(large: CaseResult, small: CaseResult) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from studies.options import Options
 
 RELEASES = 16  # to search, as many changed ones as unchanged ones
-LOOPS, EXPONENTIALS_PERCENT, BYTES_PERCENT = 300, 10, 2_170_000  # before the first step; for a percent, about
+LOOPS, EXPONENTIALS_PERCENT, BYTES_PERCENT = 300, 6, 2_170_000  # before the first step; for a percent, about
 CHANGES = {Quantity.STEADY: 6, Quantity.FIRST_STEP: 15, Quantity.MEMORY: 10}  # percent, in the releases to search
 ASKED = {Quantity.STEADY: 5, Quantity.FIRST_STEP: 12, Quantity.MEMORY: 8}  # percent, of the search
 PLANTED = {Quantity.STEADY: 2, Quantity.FIRST_STEP: 10, Quantity.MEMORY: 3}  # percent, in those to compare

@@ -50,8 +50,9 @@ def with_version(version: str, *, small: bool = False) -> CaseResult:
     workload = Workload(hidden=100, batch_size=32) if small else None
     result = case_result("jax", 0.2 if small else 2.0, workload=workload)
     asked = PackageVersion("jax", version)
+    versions = {"python": "3.11.7", "jax": version, "jaxlib": version}
     own: dict[str, Any] = {"case": f"jax-cpu @ jax {version}", "asked_version": asked, "launches": tuple(launches)}
-    return replace(result, **own, environment_bytes=6 * 10**8)
+    return replace(result, **own, versions=versions, environment_bytes=6 * 10**8)
 
 
 def judged(case: CaseResult, value: float, reason: str = "", word: Outcome = Outcome.SLOWER) -> CaseResult:
@@ -70,26 +71,31 @@ def table(*pairs: tuple[CaseResult, CaseResult]) -> ReleaseTable:
 def test_a_table_has_figures_of_the_oldest_and_ratios_of_the_others() -> None:
     """And beneath it what else differs, once."""
     oldest = (with_version("0.4"), with_version("0.4", small=True))
-    large, small = (judged(with_version("0.5", small=each), 1.38, "jaxlib 0.5, not 0.4") for each in (False, True))
+    large, small = (judged(with_version("0.5", small=each), 1.38, "its interval straddles") for each in (False, True))
     header, first, second, *reasons = table(oldest, (large, small)).lines()
     assert header.split("  ")[-1] == "disk (MB)"
     assert first.split()[0::2] == ["0.4", "ms", "ms", "s", "s", "MiB"]
     assert first.split()[5:] == ["0.5030", "s", "0.4030", "s", "255.00", "MiB", "600"]
     assert second.split() == ["0.5", *["1.38", "\u00b10.06"] * 5, "600"]
-    assert reasons == ["0.5: jaxlib 0.5, not 0.4"]
+    assert reasons == ["0.5 has jaxlib 0.5, not 0.4"]
 
 
 def test_a_table_has_no_ratio_that_is_not_earned() -> None:
     """Of a version that is skipped, of other work, or without an interval."""
     oldest = (with_version("0.4"), with_version("0.4", small=True))
-    skipped = replace(with_version("0.5"), state=State.SKIPPED, reason="no wheel", seconds=None, efficiency=None)
+    absent: dict[str, Any] = {"state": State.SKIPPED, "reason": "no wheel", "seconds": None, "efficiency": None}
+    skipped = replace(with_version("0.5"), **absent, versions={})
     wrong = judged(with_version("0.6"), 0.8, "its validation error rose", Outcome.UNVERIFIED)
     none = replace(with_version("0.6", small=True), verdict=Verdict("jax-cpu @ jax 0.6", Outcome.INCONCLUSIVE))
     found = table(oldest, (skipped, skipped), (wrong, none))
     _, _, fifth, sixth, *reasons = found.lines()
     assert fifth.split() == ["0.5", *"?????", "600"]
     assert sixth.split()[:3] == ["0.6", "?", "?"]
-    assert reasons == ["0.5 is skipped: no wheel", "0.6 is unverified: its validation error rose"]
+    assert reasons == [
+        "0.5 is skipped: no wheel",
+        "0.6 has jaxlib 0.6, not 0.4",
+        "0.6 is unverified: its validation error rose",
+    ]
     assert not found.has_ratio
 
 

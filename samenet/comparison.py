@@ -14,6 +14,7 @@ from samenet.records import Quantity, State
 from samenet.results import ComparisonRecord, Outcome, Verdict
 from samenet.stats import paired_ratio
 from samenet.verdicts import Comparison, confidence, judge_case, judge_quantity
+from samenet.versions import other_differences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -204,15 +205,10 @@ class VersionComparison(PairedComparison):
         return replace(verdict, reason="; ".join(filter(None, (verdict.reason, self._other_differences(case)))))
 
     def _other_differences(self, case: str) -> str:
-        """Return which packages differ besides the one that is compared, such as ``jaxlib 0.9.2, not 0.8.3``."""
+        """Return which packages differ besides the one that is compared."""
         entries = {entry.label: entry for entry in self.entries}
         after, before = entries[case].installed, entries[self.before[case]].installed
-        others = [name for name in {**before, **after} if name != self.versions.package]
-        return ", ".join(
-            f"{name} {after.get(name, 'none')}, not {before.get(name, 'none')}"
-            for name in sorted(others)
-            if after.get(name) != before.get(name)
-        )
+        return other_differences(self.versions.package, after, before)
 
     def record(self, verdicts: Sequence[Verdict], results: Mapping[str, CaseResult]) -> ComparisonRecord:
         """Return the comparison as it is saved."""

@@ -11,6 +11,7 @@ from samenet.machine.lock import only_campaign
 from samenet.measurement import Measurement
 from samenet.records import Quantity, State
 from samenet.results import Outcome
+from samenet.versions import other_differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,8 +57,10 @@ class ReleaseTable:
             yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         reference = next((large for large, _ in self.pairs if not large.verdict), None)
         for large, small in self.pairs:
-            if reference and (others := _other_differences(large, reference)):
-                yield f"{version_of(large)} has {others}"
+            asked = large.asked_version
+            if reference and asked and large.versions:  # a skipped one has none
+                others = other_differences(asked.package, large.versions, reference.versions)
+                yield from [f"{asked.version} has {others}"] if others else []
             yield from dict.fromkeys((*_reasons(large), *_reasons(small, "small step ")))
 
 
@@ -74,14 +77,6 @@ def _reasons(case: CaseResult, which: str = "") -> Iterator[str]:
         yield f"{version_of(case)} {which}is {case.state}: {case.reason}"
     elif case.verdict and case.verdict.word is Outcome.UNVERIFIED:
         yield f"{version_of(case)} {which}is {case.verdict.word}: {case.verdict.reason}"
-
-
-def _other_differences(case: CaseResult, reference: CaseResult) -> str:
-    """Return which packages differ besides the one that is compared, such as ``jaxlib 0.9.2, not 0.8.3``."""
-    own = case.asked_version.package if case.asked_version else ""
-    before = reference.versions
-    different = {name: now for name, now in case.versions.items() if name != own and before.get(name) != now}
-    return ", ".join(f"{name} {now}, not {before.get(name, 'none')}" for name, now in different.items())
 
 
 def _row(large: CaseResult, small: CaseResult) -> tuple[str, ...]:

@@ -157,6 +157,15 @@ def mismatch(wanted: PackageVersion | None, found: Mapping[str, str]) -> str:
     return f"it was to have {wanted} and has {number}; does PYTHONPATH lead to another one?"
 
 
+def other_differences(package: str, after: Mapping[str, str], before: Mapping[str, str]) -> str:
+    """Return which versions differ, by name, besides that of ``package``, such as ``jaxlib 0.9.2, not 0.8.3``."""
+    return ", ".join(
+        f"{name} {after.get(name, 'none')}, not {before.get(name, 'none')}"
+        for name in sorted({*before, *after} - {package})
+        if after.get(name) != before.get(name)
+    )
+
+
 def runs_on(implementation: Implementation, package: str) -> bool:
     """Return whether another version of ``package`` can change ``implementation``."""
     return canonicalize_name(package) in IN_EVERY_LANE | own_packages(implementation)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +19,7 @@ from samenet.errors import SettingsError
 from samenet.records import Quantity
 from samenet.stats import Estimate
 from samenet.versions import releases_between
+from tests.support.command_line import kill_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,11 +178,7 @@ def test_a_real_search_goes_on_after_it_was_killed(offline: Releases, small_mnis
     asked = ["bisect", "pacer", "1.4", "2.0", "--case", "pacer-cpu", "--of", "memory", "--change", "10%"]
     command = [sys.executable, "-m", "samenet", *asked, "--budget", "2", "--data", str(small_mnist)]
     environment = os.environ | {"PYTHONPATH": str(offline.install_lane(tmp_path / "plugin"))}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as killed:
-        for line in killed.stdout or ():
-            if line == "measuring pacer 1.5\n":
-                killed.kill()
-    assert killed.returncode == -signal.SIGKILL
+    kill_at("measuring pacer 1.5", command, environment)
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "pacer 2.0 was measured before; to measure it again, remove " in again.stdout

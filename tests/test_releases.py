@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from samenet.releases import ReleaseTable
 from samenet.results import Outcome, Verdict
 from samenet.saved import read_run
 from samenet.stats import Estimate
+from tests.support.command_line import kill_at
 from tests.support.saved_runs import case_result, results
 
 if TYPE_CHECKING:
@@ -120,11 +120,7 @@ def test_releases_are_compared_and_saved_for_the_report(offline: Releases, small
     asked = ["releases", "pacer", "--from", "1.4", "--case", "pacer-cpu", "--budget", "1", "--out", str(out)]
     command = [sys.executable, "-m", "samenet", *asked, "--data", str(small_mnist)]
     environment = os.environ | {"PYTHONPATH": str(offline.install_lane(tmp_path / "plugin"))}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as killed:
-        for line in killed.stdout or ():
-            if line == "measuring small steps\n":
-                killed.kill()
-    assert killed.returncode == -signal.SIGKILL
+    kill_at("measuring small steps", command, environment)
     time.sleep(1)  # the names of files have seconds
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

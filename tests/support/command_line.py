@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 from samenet.environments import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 TRIES = 3
@@ -90,3 +91,12 @@ def without_uv() -> str:
     """Return a PATH on which there is no uv."""
     paths = os.environ["PATH"].split(os.pathsep)
     return os.pathsep.join(path for path in paths if not os.access(os.path.join(path, "uv"), os.X_OK))  # noqa: PTH118
+
+
+def kill_at(line: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run ``command`` until it prints ``line``, and kill it then."""
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as killed:
+        for printed in killed.stdout or ():
+            if printed == f"{line}\n":
+                killed.kill()
+    assert killed.returncode == -signal.SIGKILL

@@ -120,7 +120,7 @@ def render(protocol: Protocol, results: Results, output: Output) -> tuple[str, l
             lines += as_lines(phases, console, PAGE) if phases.rows else []
         return compared.title, lines
     baseline = choose_baseline(results.cases)
-    comparison = tables.comparison(results.cases, baseline, results.bound)
+    comparison = tables.comparison(results.cases, baseline, results.bound, results.peak)
     lines = as_lines(comparison, console, PAGE, drop=tables.IN_PHASES)
     phases = tables.phases(results.cases, baseline)
     if phases.rows:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from impls.devices import KINDS, NEEDS_PORT
 from impls.lanes import Device
 from impls.registry import CUDA, cases
+from impls.registry import frameworks as known_frameworks
 from samenet.data import cache_folder
 from samenet.errors import SettingsError
 from samenet.gates import parse_gates
@@ -81,6 +82,16 @@ def interpreter(text: str) -> tuple[str, Path]:
     return name, Path(path).absolute()
 
 
+def frameworks(text: str) -> frozenset[str]:
+    """Read names of frameworks."""
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    known = list(dict.fromkeys(known_frameworks().values()))
+    if not names or names - set(known):
+        wrong = ", ".join(sorted(names - set(known))) or text
+        raise argparse.ArgumentTypeError(f"{wrong!r} is no framework here; choose from: {', '.join(known)}")
+    return names
+
+
 def versions(text: str) -> str:
     """Read versions of a package that an implementation here runs on."""
     try:
@@ -91,8 +102,10 @@ def versions(text: str) -> str:
 
 
 def offered(option: argparse.Namespace) -> Sequence[Case]:
-    """Return the cases that the options offer: on the CPU and on each GPU, with each of the versions."""
+    """Return the cases that the options offer: of each framework, on the CPU and each GPU, with each version."""
     every = cases(tuple(dict.fromkeys(option.gpu or (CUDA,))))
+    if option.frameworks:
+        every = tuple(case for case in every if known_frameworks()[case.implementation.name] in option.frameworks)
     return every if option.versions is None else Versions.parse(option.versions).expand(every)
 
 
@@ -135,6 +148,7 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
         budget_seconds=option.budget,
         data=option.data,
         python=dict(option.python),
+        install=option.install,
         timeout_seconds=option.timeout,
         journal=(storage_folder(option) or cache_folder()) / "journal",
         resume=option.resume,
@@ -144,6 +158,17 @@ def settings(option: argparse.Namespace, protocol: Protocol) -> Settings:
 def add_options(group: pytest.OptionGroup) -> None:
     """Add the options to ``group``."""
     add = group.addoption
+    add(
+        "--frameworks",
+        type=frameworks,
+        metavar="NAME,...",
+        help="Measure the cases of these frameworks alone, such as tensorflow,keras. Default: all.",
+    )
+    add(
+        "--install",
+        action="store_true",
+        help="Create the environments that selected cases lack, in the user's cache; the size is printed first.",
+    )
     add("--iterations", type=count, help="Updates in one round. Default: 1000; with --against or --versions 100.")
     add(
         "--budget",

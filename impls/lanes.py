@@ -26,6 +26,7 @@ MANIFEST = {
     "accumulation": "in which precision sums are computed",
 }
 UNKNOWN = "unknown"
+COMPILED = {"SAMENET_COMPILED": "{folder}"}  # the variable of those lanes that compile C or C++
 
 
 class Lane(StrEnum):
@@ -104,9 +105,12 @@ class Implementation:
             key that is left out reads "unknown".
         manifest_on_gpu: the values of the manifest that differ on a GPU.
         precisions: the precisions besides float32 that its matrix products support, by kind of device.
-        requires_fields: the values that fields of the workload must have, where it does not support all of them.
+        requires_fields: the value, or the values, that fields of the workload may have, where it does not support all.
         unavailable: why it cannot run on a kind of device on which a reader would look for it.
         remedies: what to do, by kind of device, where the framework finds no such device.
+        variables: the environment variables that its workers start with besides those of every worker; in a value
+            ``{folder}`` stands for a folder for what it compiles and ``{threads}`` for the number of threads.
+        backend: the implementation that it is written on top of, over which a report shows its overhead.
         shares_work: whether its work on a CPU is shared among as many threads as it was given, in a network of the
             book's size or larger; if it says so and fewer threads work, it has no number.
 
@@ -124,9 +128,11 @@ class Implementation:
     manifest: Mapping[str, str] = field(default_factory=dict, hash=False)
     manifest_on_gpu: Mapping[str, str] = field(default_factory=dict, hash=False)
     precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    requires_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+    requires_fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict, hash=False)
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
     remedies: Mapping[str, str] = field(default_factory=dict, hash=False)
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    backend: str = ""
     shares_work: bool = True
 
     def __post_init__(self) -> None:
@@ -142,12 +148,11 @@ class Implementation:
 
     def unsupported(self, workload: Workload) -> str:
         """Return why ``workload`` cannot be trained by this implementation on any device, or ""."""
-        reasons = (
-            f"unsupported: {self.name} supports only {name} {value}"
-            for name, value in self.requires_fields.items()
-            if getattr(workload, name) != value
-        )
-        return next(reasons, "")
+        for name, value in self.requires_fields.items():
+            supported = (value,) if isinstance(value, str) else value
+            if getattr(workload, name) not in supported:
+                return f"unsupported: {self.name} supports only {name} {' or '.join(supported)}"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from impls.lanes import Implementation, Lane
+from impls.lanes import COMPILED, Implementation, Lane
 
 PACKAGES = (("numpy", "numpy"),)
 
@@ -48,5 +48,23 @@ BOUNDS = (
         environment="numpy",
         packages=PACKAGES,
         manifest={"blas": PLAIN["blas"]},
+    ),
+    Implementation(
+        name="numpy-rows-matmul",
+        trainer="impls.numpy_rows_matmul:NumpyRowsMatmul",
+        environment="numpy",
+        packages=PACKAGES,
+        manifest={"blas": f"{PLAIN['blas']}, in one thread per CPU that each have their rows"},
+    ),
+)
+
+PEAKS = (
+    Implementation(
+        name="fma-peak",
+        trainer="impls.fma_peak:FmaPeak",
+        environment="numpy",
+        packages=PACKAGES,
+        prerequisites="a C++ compiler",
+        variables=COMPILED,
     ),
 )

@@ -24,6 +24,7 @@ IMPLEMENTATIONS = (
         trainer="impls.pytensor_mlp:PytensorTrainer",
         environment="pytensor",
         packages=PACKAGES,
+        backend="numba",
         manifest=PLAIN,
     ),
     Implementation(
@@ -34,6 +35,7 @@ IMPLEMENTATIONS = (
         devices=jax_lanes.DEVICES,
         remedies=jax_lanes.REMEDIES,
         lane=Lane.TUNED,
+        backend="jax",
         manifest=PLAIN | jax_lanes.XLA | {"compile": jax_lanes.STEP},
         manifest_on_gpu=jax_lanes.XLA_ON_GPU,
         precisions=jax_lanes.PRECISIONS,

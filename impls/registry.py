@@ -22,7 +22,11 @@ ENTRY_POINTS = "samenet.implementations"
 SIDECAR = "_lanes"
 CUDA = Device("cuda")
 # The order of the cases in every run and report; a sidecar that is not named here comes last.
-ORDER = ("numpy", "cupy", "torch", "triton", "jax", "theano", "pytensor")
+ORDER = (
+    *("numpy", "cpp", "numba", "autograd", "scikit_learn", "cupy", "torch", "triton", "lightning"),
+    *("jax", "flax", "equinox", "keras", "tensorflow", "paddle", "mlx", "onnxruntime", "tinygrad"),
+    *("theano", "pytensor", "mxnet"),
+)
 
 
 @cache
@@ -38,6 +42,17 @@ def sidecars() -> tuple[ModuleType, ...]:
 def own_implementations() -> tuple[Implementation, ...]:
     """Return the implementations of this repository."""
     return tuple(implementation for sidecar in sidecars() for implementation in sidecar.IMPLEMENTATIONS)
+
+
+@cache
+def frameworks() -> dict[str, str]:
+    """Return the framework of each implementation, such as keras for keras-jax; other packages' are their own."""
+    of_sidecars = {
+        implementation.name: sidecar.__name__.rpartition(".")[2].removesuffix(SIDECAR).replace("_", "-")
+        for sidecar in sidecars()
+        for implementation in sidecar.IMPLEMENTATIONS
+    }
+    return {implementation.name: implementation.name for implementation in implementations()} | of_sidecars
 
 
 @cache
@@ -74,6 +89,12 @@ def bounds() -> tuple[Implementation, ...]:
     The fastest of them bounds every case.
     """
     return tuple(bound for sidecar in sidecars() for bound in getattr(sidecar, "BOUNDS", ()))
+
+
+@cache
+def peaks() -> tuple[Implementation, ...]:
+    """Return what measures the highest rate of arithmetic of this machine's CPUs, which bounds the bounds."""
+    return tuple(peak for sidecar in sidecars() for peak in getattr(sidecar, "PEAKS", ()))
 
 
 def cases(accelerators: Sequence[Device] = (CUDA,)) -> tuple[Case, ...]:

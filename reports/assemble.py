@@ -11,6 +11,7 @@ from reports import (
     charts,
     histories,
     history_charts,
+    overhead,
     release_charts,
     run_tables,
     sentences,
@@ -102,9 +103,10 @@ def group_section(number: int, group: Group, wanted: str | None, changed: Sequen
     run = group.newest
     baseline = choose_baseline(run.cases, wanted)
     every = (
-        tables.comparison(run.cases, baseline, run.bound),
+        tables.comparison(run.cases, baseline, run.bound, run.peak),
         verdicts.of_cases(run.cases),
         tables.gpu(run.cases),
+        overhead.table(run.cases),
         tables.phases(run.cases, baseline),
         tables.errors(run.cases),
         tables.manifest(run.cases),
@@ -113,6 +115,7 @@ def group_section(number: int, group: Group, wanted: str | None, changed: Sequen
     )
     pictures = (
         charts.speedups(run.cases, baseline),
+        overhead.picture(run.cases),
         release_charts.releases(run.cases),
         charts.phases(run.cases, baseline),
         charts.errors(run.cases),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from impls.lanes import Device
 from reports.cases import accelerators, versions, without_number
 from reports.numbers import UNKNOWN, figure, moment
+from samenet.records import State
 from samenet.speedups import speedup, valid_cases
 from samenet.stats import FEWEST_VALUES, by_launch
 
@@ -37,11 +38,19 @@ def noise_sentence(floor: NoiseFloor) -> str:
     )
 
 
-def bound_sentence(bound: CaseResult) -> str:
-    """Say whose matrix products the bound is made of."""
+def bound_sentence(bound: CaseResult, peak: CaseResult | None = None) -> str:
+    """Say whose matrix products the bound is made of, and what it reaches of the peak."""
     blas = bound.manifest.get("blas")  # not what the process has loaded: numpy's BLAS is in every one
     products = f"the step's matrix products alone, by {blas}" if blas else "the step's matrix products alone"
-    return f"The bound is {bound.case}: {products} ({versions(bound)})."
+    sentence = f"The bound is {bound.case}: {products} ({versions(bound)})."
+    of_peak = speedup(peak, bound) if peak and bound.state is peak.state is State.VALID else None
+    if not of_peak:
+        return sentence
+    return (
+        f"{sentence} It reaches {figure(of_peak.scaled(100))} % of the peak, which is the step's arithmetic from"
+        " registers alone: the rest is what loading and storing matrices costs, and sharing them among threads. Between"
+        " a case and the bound lies the work that is no product (tanh, softmax, sums, updates) and its framework's own."
+    )
 
 
 def drift_sentence(bound: CaseResult) -> str:

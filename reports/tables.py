@@ -27,7 +27,8 @@ from reports.frame import case_frame, curve_frame
 from reports.numbers import UNKNOWN, figure, mebibytes, single
 from reports.sentences import bound_sentence, drift_sentence, gpu_notes, reasons, versions_sentence
 from samenet.records import State
-from samenet.speedups import speedup, valid_cases
+from samenet.speedups import speedup as speedup_over
+from samenet.speedups import valid_cases
 from samenet.stats import Estimate
 
 if TYPE_CHECKING:
@@ -39,25 +40,32 @@ if TYPE_CHECKING:
 CASE = Column("case", "case", rank=0)
 VERSIONS = Column("versions", "versions", rank=6)
 BOUND = Column("of bound (%)", "efficiency", numeric=True, rank=2)
+PEAK = Column("of peak (%)", "peak", numeric=True, rank=4)
 RATE = Column("GFLOP/s", "rate", numeric=True, rank=4)
 ENERGY = Column("energy (J)", "energy", numeric=True, rank=4)
 ERRORS = Column("error train/val/test (%)", "error", numeric=True, rank=3)
 BUILD = Column("build, cold (s)", "build", numeric=True, rank=3)
 FIRST = Column("first step, cold (s)", "first-step", numeric=True, rank=2)
 MEMORY = Column("peak memory (MiB)", "memory", numeric=True, rank=5)
+DISK = Column("disk (MB)", "disk", numeric=True, rank=5)
 STATE = Column("state", "state", rank=4)
 CPU, GPU = Column("CPU (s)", "time", numeric=True, rank=0), Column("GPU (s)", "time", numeric=True, rank=0)
 IN_PHASES = [column.name for column in (BUILD, FIRST, MEMORY)]  # columns that the table of phases has too
 CURVE_COLUMNS = 10
 
 
-def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | None = None) -> Table:
+def comparison(
+    cases: Sequence[CaseResult], baseline: str, bound: CaseResult | None = None, peak: CaseResult | None = None
+) -> Table:
     """Return one row a case: the book's first, then those with a number from fast to slow, then the others."""
     time = Column(f"{cases[0].iterations:,} iterations (s)", "time", numeric=True, rank=0)
     speedup = Column(f"speedup over {baseline}", "speedup", numeric=True, rank=0)
-    columns = [CASE, VERSIONS, time, speedup, BOUND, RATE, ENERGY, ERRORS, BUILD, FIRST, MEMORY, state_column(cases)]
+    columns = [CASE, VERSIONS, time, speedup, BOUND, PEAK, RATE, ENERGY]
+    columns += [ERRORS, BUILD, FIRST, MEMORY, state_column(cases)]
     if not any(case.joules for case in cases):
         columns.remove(ENERGY)
+    if not (peak and peak.state is State.VALID):
+        columns.remove(PEAK)
     book = [
         {CASE.name: row.case, time.name: f"{row.seconds:.0f}*", ERRORS.name: f"{row.train_error_percent:.0f}"}
         | {STATE.name: row.protocol}
@@ -68,9 +76,10 @@ def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | N
     rows = [Row(cells, pinned=True) for cells in book]
     for case in valid_cases(cases):
         over = "1" if case.case == baseline else estimated(figures[case.case], "speedup")
-        rows.append(Row(result_cells(case, figures[case.case]) | {time.name: figure(case.timed), speedup.name: over}))
+        cells = {time.name: figure(case.timed), speedup.name: over, PEAK.name: share_of(peak, case)}
+        rows.append(Row(result_cells(case, figures[case.case]) | cells))
     rows += [Row(described(case), marked=True) for case in without_number(cases)]
-    of_bound = filter(None, (bound_sentence(bound), drift_sentence(bound))) if bound else ()
+    of_bound = filter(None, (bound_sentence(bound, peak), drift_sentence(bound))) if bound else ()
     notes = (FOOTNOTE, *of_bound, *gpu_notes(cases), *reasons(cases))
     instead = {VERSIONS.name: versions_sentence(cases), STATE.name: ()}  # a row without a number shows its state anyway
     return Table(
@@ -83,6 +92,12 @@ def comparison(cases: Sequence[CaseResult], baseline: str, bound: CaseResult | N
         role=Role.MAIN,
         instead=instead,
     )
+
+
+def share_of(limit: CaseResult | None, case: CaseResult) -> str:
+    """Return the percentage of a limit's speed that a case reaches on the same device; an empty text without one."""
+    share = speedup_over(limit, case) if limit and limit.device == case.device else None
+    return figure(share.scaled(100)) if share else ""
 
 
 def state_column(cases: Sequence[CaseResult]) -> Column:
@@ -130,7 +145,7 @@ def gpu(cases: Sequence[CaseResult]) -> Table:
         for device in accelerators([case for (other, _), case in valid.items() if other == name]) or ["cuda"]:
             on_gpu = valid.get((name, device))
             times = [figure(case.timed) if case else "" for case in (on_cpu, on_gpu)]
-            times_faster = speedup(on_cpu, on_gpu) if on_cpu and on_gpu else None
+            times_faster = speedup_over(on_cpu, on_gpu) if on_cpu and on_gpu else None
             transfer = transfer_seconds(on_gpu) if on_gpu else None
             label = row_name(on_gpu) if on_gpu else name
             rows.append((label, *times, figure(times_faster), single(transfer)))
@@ -181,9 +196,10 @@ def phases(cases: Sequence[CaseResult], baseline: str) -> Table:
     for case in valid_cases(cases):
         seconds = startup(case)
         cells = {CASE.name: case.case, MEMORY.name: mebibytes(case.peak_bytes)}
+        cells |= {DISK.name: f"{case.environment_bytes / 1e6:.0f}" if case.environment_bytes else UNKNOWN}
         cells |= {steady.name: figure(case.timed.scaled(1000 / case.iterations)), ahead.name: paid_off(case, base)}
         rows.append(Row(cells | {column.name: single(seconds.get(key)) for key, column in phase_columns.items()}))
-    columns = (CASE, *phase_columns.values(), steady, ahead, MEMORY)
+    columns = (CASE, *phase_columns.values(), steady, ahead, MEMORY, DISK)
     return Table(name="phases", title="Phases and break-even", columns=columns, rows=tuple(rows))
 
 

@@ -18,11 +18,14 @@ TERMS = {
     "releases": "Each version of the package in an environment of its own, all of them in one campaign. The bars are"
     " 95 % intervals of the figures themselves; the verdicts are from ratios, which are sharper. To first step: build"
     " and first step of a process that found nothing compiled. Own memory is the peak without the pages of files, such"
-    " as libraries; disk is the environment. Starts have bars where --gate made every start cold.",
+    " as libraries; disk is the package with all that it needs. Starts have bars where --gate made every start cold.",
     "efficiency": "The time of the matrix products alone over the case's time, paired in the same way: with the fastest"
     " BLAS that was available, the step's five products alone need that share of the case's time. On a GPU the bound is"
     " the least time that the hardware allows: the products at the full rate, or the images at the full bandwidth,"
     " whichever takes longer.",
+    "peak": "The time that the step's matrix products would take at the highest rate of the CPUs in use, over the"
+    " case's time, paired in the same way. That rate is measured: a loop of multiplications and additions on registers,"
+    " compiled for this processor, on each CPU at once.",
     "rate": "The floating-point operations of the step's five matrix products over the case's whole time.",
     "energy": "Joules of one round, the median: of the GPU's whole board for a case on a GPU (NVML), of the processor's"
     " packages for one on the CPU (RAPL), if the machine reports them.",
@@ -46,6 +49,11 @@ TERMS = {
     " baseline (from), or is overtaken by it (until). It compares start + import + build + first step + updates x"
     " steady step.",
     "memory": "The largest resident memory of the worker process, framework and training set included.",
+    "disk": "The files of the framework and of all packages that it requires, as they are installed.",
+    "overhead": "The time of what is written on top of another implementation over that one's time, paired block by"
+    " block: what the layer costs. 1 is nothing, and below 1 it is the faster of the two, as where it compiles more of"
+    " the step. The extra time is that of one step. With batch_size=32,hidden=100 the layer's own work is most of a"
+    " step.",
     "state": "Only valid cases show figures. Unverified: does not agree with the float64 reference. Failed: crashed,"
     " hung or could not start. Oversubscribed: used more CPUs than it was given. Undersubscribed: fewer of its threads"
     " worked than it was given. Contended, throttled: the machine was disturbed. Skipped: there was no interpreter.",

@@ -28,9 +28,11 @@ EFFICIENCY_TOLERANCE = 1.05  # a case's speed over that of its own matrix produc
 
 def accept_all(log: Log, header: Header) -> dict[str, CaseResult]:
     """Return the result of every entry, by label."""
-    bounds = {label: accept(seen, header) for label, seen in log.entries.items() if seen.entry.role is Role.BOUND}
-    bound = next(iter(bounds.values()), None)
-    return {label: bounds.get(label) or accept(seen, header, bound) for label, seen in log.entries.items()}
+    bounds = [label for label, seen in log.entries.items() if seen.entry.role is Role.BOUND]
+    bound = accept(log.entries[bounds[0]], header) if bounds else None
+    return {
+        label: accept(seen, header, bound if seen.entry.role.trains else None) for label, seen in log.entries.items()
+    }
 
 
 def accept(seen: Observations, header: Header, bound: CaseResult | None = None) -> CaseResult:
@@ -50,7 +52,7 @@ def accept(seen: Observations, header: Header, bound: CaseResult | None = None) 
     if state is State.VALID and efficiency and efficiency.low > EFFICIENCY_TOLERANCE:
         state = State.UNVERIFIED
         reason = f"it is faster than its own matrix products ({100 * efficiency.value:.0f} %)"
-    known: dict[str, Any] = {"asked_version": seen.entry.version, "environment_bytes": seen.entry.environment_bytes}
+    known: dict[str, Any] = {"asked_version": seen.entry.version, "environment_bytes": seen.environment_bytes}
     if state is State.VALID:
         seconds = stats.Estimate(curve[-1].seconds or 0) if header.epochs else stats.median(clean, header.confidence)
         rate = context.step_flops * context.iterations / seconds.value / 1e9

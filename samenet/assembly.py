@@ -59,6 +59,7 @@ def assemble(
         noise_floor=noise_floor(results[entries[twin].of], results[twin]) if twin else None,
         against=against,
         bound=next((results[label] for label in by_role[Role.BOUND]), None),
+        peak=next((results[label] for label in by_role[Role.PEAK]), None),
         again=results[twin] if twin else None,
     )
 

@@ -148,7 +148,7 @@ class Campaign:
         if pending or ending:
             return pending
         # It was killed as its error rates were computed: they take one more launch.
-        return [entry for entry in entries if entry.role is not Role.BOUND and not log.entries[entry.label].learned]
+        return [entry for entry in entries if entry.role.trains and not log.entries[entry.label].learned]
 
     def _unfinished(self, entries: Sequence[Entry], ending: Sequence[int]) -> list[Entry]:
         log, budget = self.journal.log, self.plan.budget_seconds

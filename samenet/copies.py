@@ -56,7 +56,11 @@ class Sketch:
 def sketch(results: Results) -> dict[Key, Sketch]:
     """Return the sketches of the cases of a run, with its bound and its second entry."""
     parts = [("case", case) for case in results.cases]
-    parts += [(role, case) for role, case in (("bound", results.bound), ("again", results.again)) if case]
+    parts += [
+        (role, case)
+        for role, case in (("bound", results.bound), ("peak", results.peak), ("again", results.again))
+        if case
+    ]
     return {(role, case.case, conditions(case, results.machine)): Sketch.of(case) for role, case in parts}
 
 

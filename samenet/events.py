@@ -54,7 +54,6 @@ class Entered:
     role: Role = Role.CASE
     of: str = ""
     version: PackageVersion | None = None
-    environment_bytes: int | None = None
     manifest: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -67,7 +66,6 @@ class Entered:
             role=entry.role,
             of=entry.of,
             version=entry.case.version,
-            environment_bytes=entry.environment_bytes,
             manifest={"precision": plan.workload.precision} | entry.case.manifest,
         )
 
@@ -80,6 +78,7 @@ class Joined:
     launch: Launch
     versions: dict[str, str]
     thread_pools: tuple[dict[str, Any], ...] = ()
+    environment_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +145,7 @@ class Observations:
     timed: tuple[Timed, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     thread_pools: tuple[dict[str, Any], ...] = ()
+    environment_bytes: int | None = None
     learned: Learned | None = None
     lost: Lost | None = None
     cut: frozenset[int] = frozenset()  # the launches in which it lost its number
@@ -154,8 +154,13 @@ class Observations:
         """Return the observations with ``event`` added; the first reason to lose a number stays."""
         match event:
             case Joined():
-                launches = (*self.launches, event.launch)
-                return replace(self, launches=launches, versions=event.versions, thread_pools=event.thread_pools)
+                return replace(
+                    self,
+                    launches=(*self.launches, event.launch),
+                    versions=event.versions,
+                    thread_pools=event.thread_pools,
+                    environment_bytes=event.environment_bytes or self.environment_bytes,
+                )
             case Timed():
                 return replace(self, timed=(*self.timed, event))
             case Learned():

@@ -130,6 +130,7 @@ class Uv(Installer):
 
     program: str
     name = "uv"
+    like_pip = ("--index-strategy", "unsafe-best-match")  # several indexes are searched as one
 
     def create(self, python: Path, folder: Path) -> None:
         """Make it, without pip."""
@@ -138,7 +139,8 @@ class Uv(Installer):
     def resolve(self, folder: Path, arguments: Sequence[str]) -> list[Wheel]:
         """Ask uv for a lock file of this platform, which has the sizes."""
         requirements = "\n".join(filterfalse(is_option, arguments))
-        options = [*filter(is_option, arguments), "--only-binary", ":all:", "--python", str(folder / "bin" / "python")]
+        options = [*filter(is_option, arguments), "--only-binary", ":all:", *self.like_pip]
+        options += ["--python", str(folder / "bin" / "python")]
         command = [self.program, "pip", "compile", "--quiet", "--no-header", "--format", "pylock.toml", *options, "-"]
         locked: list[dict[str, Any]] = tomllib.loads(run(command, given=requirements)).get("packages", [])
         return [Wheel(each["name"], each["version"], _largest(each.get("wheels", []))) for each in locked]
@@ -152,7 +154,7 @@ class Uv(Installer):
             say(f"Downloading at most {sum(known) / 1e6:.1f} MB ({len(wheels)} packages; uv keeps them in its cache)")
         python = str(folder / "bin" / "python")
         # As pip does: a worker may not be able to keep what it compiles, and would start more slowly each time.
-        quietly = ("--quiet", "--no-deps", "--compile-bytecode")
+        quietly = ("--quiet", "--no-deps", "--compile-bytecode", *self.like_pip)
         run([self.program, "pip", "install", *quietly, "--python", python, *options, *map(str, wheels)])
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from samenet.events import Learned, Timed
 from samenet.live_round import LiveRound, Span, spans
 from samenet.order import shuffled
-from samenet.plan import Role
 from samenet.records import CurvePoint, State
 from samenet.reference import error_rate, error_rates
 from samenet.rounds import time_block, warm_up
@@ -90,7 +89,7 @@ class LiveLaunch:
             place = {"launch": self.workers.number, "turn": turn, "attempt": attempt, "order": order}
             run, timed = time_block(worker, self.plan, span, neighbours=neighbours, ours=ours, **place)
             losses = np.concatenate([losses, run.losses])
-            if not (entry.role is Role.BOUND or self._follows(entry, span, losses)):
+            if entry.role.trains and not self._follows(entry, span, losses):
                 reason = f"the losses of block {order + 1} are not those of the reference"
                 self.workers.lose(entry, State.UNVERIFIED, reason)
             is_last = not timed.disturbance or attempt == REPEATS or not self.workers.is_live(entry)
@@ -139,7 +138,7 @@ class LiveLaunch:
             self.workers.journal.forget_weights(label, but=updates)
         if not self.plan.continues:
             live = self.workers.rounds[label]
-            live.add(losses, worker.params() if live.wants_weights and entry.role is not Role.BOUND else None)
+            live.add(losses, worker.params() if live.wants_weights and entry.role.trains else None)
             if entry.case.device.is_gpu and live.done:
                 live.weights = worker.params()
 
@@ -147,7 +146,7 @@ class LiveLaunch:
         """Judge what each entry has learned, while no clock runs; those that are ``ending`` first end their round."""
         for entry in self.workers.entries:
             seen = self.workers.seen(entry) if self.workers.is_live(entry) else None
-            if seen is None or seen.learned or entry.role is Role.BOUND:
+            if seen is None or seen.learned or not entry.role.trains:
                 continue
             with self.workers.guarded(entry):
                 if self.plan.continues:

@@ -20,8 +20,7 @@ from samenet.machine.temporary import make_folder
 from samenet.order import shuffled
 from samenet.plan import Role
 from samenet.records import Launch, State
-from samenet.rounds import steps_for, trial, warm_up, watched_run
-from samenet.threads import shortage
+from samenet.rounds import WATCH_STEPS, look_at_threads, steps_for, trial, warm_up
 from samenet.versions import mismatch
 from samenet.workers import Worker
 
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS = 0.05
 GPU_BLOCK_SECONDS = 0.11  # never less than 0.1 s, if the GPU becomes a little faster
-WATCH_STEPS = 20  # of the run in which a worker's threads are looked at
-WATCHES = 2  # how often a worker's threads are looked at before they are said to lack something
 MOST_STARTS = 8  # workers that start at the same time
 BOUND_TRIALS = 3  # of each bound, of which the shortest counts
 
@@ -209,18 +206,13 @@ class LiveWorkers:
 
     def _join(self, entry: Entry, worker: Worker, launch: Launch) -> None:
         """Let ``worker`` run, check what it computed and on how many threads, and write that down."""
-        plan, claims = self.plan, entry.case.implementation.shares_work
-        steps = WATCH_STEPS if entry.role is Role.BOUND else self.parity_reference.steps
+        steps = self.parity_reference.steps if entry.role.trains else WATCH_STEPS
         losses, weights = worker.run(steps).losses, worker.params()
         versions, pools = worker.versions(), tuple(worker.thread_pools())
-        for _ in range(WATCHES):  # after a run, in which a thread that was left idle has stopped to look for work
-            seen = watched_run(worker, WATCH_STEPS)
-            short = shortage(seen, pools, plan.cpus, plan.workload.step_flops) if claims else ""
-            if not short:
-                break
+        seen, short = look_at_threads(worker, pools, self.plan)
         launch = replace(
             launch,
-            parity=None if entry.role is Role.BOUND else self.parity_reference.judge(losses, weights),
+            parity=self.parity_reference.judge(losses, weights) if entry.role.trains else None,
             threads_working=seen.working if seen else None,
             threads_cpus=seen.cpus if seen else (),
             flushes_denormals=worker.flushes_denormals,
@@ -229,7 +221,9 @@ class LiveWorkers:
         if self.seen(entry).launches and self.seen(entry).versions != versions:  # of a resumed campaign
             self.journal.write(Withdrawn(label=entry.label))
             self.journal.write(Entered.of_entry(entry, self.plan))
-        self.journal.write(Joined(label=entry.label, launch=launch, versions=versions, thread_pools=pools))
+        size = worker.disk_bytes() if entry.role is Role.CASE and not self.seen(entry).launches else None
+        joined = Joined(label=entry.label, launch=launch, versions=versions, thread_pools=pools, environment_bytes=size)
+        self.journal.write(joined)
         if launch.parity and not launch.parity.verified:
             self.lose(entry, State.UNVERIFIED, f"{entry.label} {launch.parity.sentence}")
         elif short:

@@ -24,6 +24,7 @@ import msgspec
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from samenet import cpu_torch
 from samenet.data import cache_folder
 from samenet.environments import environments, tox_settings
 from samenet.errors import NoInterpreterError, SettingsError
@@ -124,20 +125,22 @@ def _is_being_made(folder: Path) -> bool:
 
 
 def requests(case: Case, root: Path) -> list[list[str]]:
-    """Return what to install for a version of ``case``: requirements and options of the installer, in order of trial.
+    """Return what to install for ``case``: requirements and options of the installer, in order of trial.
 
-    First all other packages have the pins of the tox environment; then those may differ that the implementation is not
-    written for. Packages that belong to the version, as jaxlib does to jax, always follow it.
+    Without a version these are the pins of its tox environment. With one, all other packages first have these pins;
+    then those may differ that the implementation is not written for. Packages that belong to the version, as jaxlib
+    does to jax, always follow it.
     """
-    wanted, own = version_of(case), own_packages(case.implementation)
+    wanted, own = case.version, own_packages(case.implementation)
     names = environments(case.implementation, case.device, root)
     settings: Mapping[str, str] = next(filter(None, (tox_settings(name, root) for name in names)), {})
     lines = [line.strip() for line in settings.get("deps", "").splitlines() if line.strip()]
     options = [line.replace(" ", "=", 1) for line in lines if is_option(line)]
     pinned = map(Requirement, filterfalse(is_option, lines))
     pins: dict[str, Requirement] = {canonicalize_name(pin.name): pin for pin in pinned}
+    options += cpu_torch.index_options() if "torch" in pins and not (options or case.device.is_gpu) else []
     pins = pins or {name: Requirement(name) for name in sorted({*own, "numpy"})}
-    if wanted.package == PYTHON:
+    if wanted is None or wanted.package == PYTHON:
         return [[*options, *map(str, pins.values())]]
     follow = own if wanted.package in own else set()
     trials = []
@@ -153,13 +156,6 @@ def bare(requirement: Requirement) -> str:
     return requirement.name + (f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else "")
 
 
-def version_of(case: Case) -> PackageVersion:
-    """Return the version of a case that has one."""
-    if case.version is None:
-        raise ValueError(f"{case.id} is no version of a package")
-    return case.version
-
-
 def python_version(python: Path) -> str:
     """Return the version of an interpreter, or "" if it does not run, as pyenv's shims may not."""
     command = [str(python), "-I", "-c", "import platform; print(platform.python_version())"]
@@ -169,9 +165,9 @@ def python_version(python: Path) -> str:
     return ""
 
 
-def interpreters(wanted: PackageVersion) -> Iterator[Path]:
+def interpreters(wanted: PackageVersion | None) -> Iterator[Path]:
     """Yield the interpreters to try: the version of Python that is asked for, or else this one and then the others."""
-    if wanted.package == PYTHON:
+    if wanted and wanted.package == PYTHON:
         found = shutil.which(f"python{wanted.version}")
         if found:
             yield Path(found)
@@ -181,17 +177,32 @@ def interpreters(wanted: PackageVersion) -> Iterator[Path]:
     yield from (Path(found) for name in names if (found := shutil.which(name)))
 
 
+def request_of(version: str, trials: Sequence[Sequence[str]]) -> str:
+    """Return a name for what is asked for: a version of Python, and what to install."""
+    return checksum([version, *("\n".join(trial) for trial in trials)])
+
+
+def find_made(case: Case, root: Path) -> PackageEnvironment | None:
+    """Return the environment for ``case`` that ``obtain`` has made before, if it has."""
+    made = made_environments()
+    if not made:
+        return None
+    trials = requests(case, root)
+    wanted = {request_of(python_version(python), trials) for python in interpreters(case.version)}
+    return next((each for each in made if wanted & {*each.about.requests}), None)
+
+
 def obtain(case: Case, root: Path, say: Callable[[str], None]) -> PackageEnvironment:
-    """Return the environment for a version of ``case``, which is made if it is not there; ``say`` what that takes.
+    """Return the environment for ``case``, which is made if it is not there; ``say`` what that takes.
 
     Raises:
         NoInterpreterError: there are no wheels for it.
         SettingsError: no index can be reached, or the disk is full: no other version would fare better.
     """
-    wanted, trials, reasons = version_of(case), requests(case, root), list[str]()
-    for python in interpreters(wanted):
+    wanted, trials, reasons = case.version or case.implementation.environment, requests(case, root), list[str]()
+    for python in interpreters(case.version):
         version = python_version(python)
-        request = checksum([version, *("\n".join(trial) for trial in trials)])
+        request = request_of(version, trials)
         for made in made_environments():
             if request in made.about.requests:
                 with contextlib.suppress(OSError):  # it can be used where it cannot be written
@@ -204,7 +215,7 @@ def obtain(case: Case, root: Path, say: Callable[[str], None]) -> PackageEnviron
                 reasons.append(str(error))
                 if error.is_lasting:
                     raise SettingsError(f"{wanted} cannot be installed: {error}") from None
-    missing = f"there is no python{wanted.version} on the path; install it"
+    missing = f"there is no {str(wanted).replace(' ', '')} on the path; install it"
     raise NoInterpreterError(f"{wanted} cannot be installed: {reasons[0]}" if reasons else missing)
 
 

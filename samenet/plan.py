@@ -73,7 +73,13 @@ class Role(StrEnum):
     CASE = "case"
     TWIN = "twin"  # the second half of the A/A pair
     BOUND = "bound"  # the step's matrix products alone: it trains nothing, so that there is no parity to check
+    PEAK = "peak"  # the step's arithmetic at the CPUs' highest rate, without the products
     FORMER = "former"  # the case as it was at another revision
+
+    @property
+    def trains(self) -> bool:
+        """Whether its weights and losses are those of a training, which have to be right."""
+        return self not in {Role.BOUND, Role.PEAK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +89,7 @@ class Entry:
     In each turn the entries of one ``group`` follow each other, so that nothing else is between what is to be
     compared; without groups every order is as likely. ``root`` is the tree that has the implementation; ``of`` is the
     label of the case that a twin, a former case or another version is compared with. ``installed`` are the versions of
-    all packages, by name, where versions are compared, and ``environment_bytes`` is what they take on the disk.
+    all packages, by name, where versions are compared.
     """
 
     label: str
@@ -94,7 +100,6 @@ class Entry:
     of: str = ""
     group: str = ""
     installed: Mapping[str, str] = field(default_factory=dict, hash=False)
-    environment_bytes: int | None = None
 
     @property
     def cluster(self) -> str:

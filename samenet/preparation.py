@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from impls.devices import NEEDS_PORT
 from impls.lanes import Case, Device
-from impls.registry import bounds
+from impls.registry import bounds, peaks
 from impls.registry import cases as all_cases
 from samenet import stats
 from samenet.comparison import RevisionComparison, VersionComparison
@@ -28,7 +28,7 @@ from samenet.machine.cpus import choose_cpus
 from samenet.machine.description import describe
 from samenet.machine.devices import is_absent, lacks_precision
 from samenet.machine.temporary import temporary_folder
-from samenet.package_environments import obtain
+from samenet.package_environments import find_made, obtain
 from samenet.plan import ENTRY_SECONDS, Entry, Role
 from samenet.progress import say_nothing
 from samenet.protocols import Epochs
@@ -167,16 +167,16 @@ def enter(
     """Return why some cases are skipped, and the entries of the others."""
     skipped, entries = {}, []
     for case in chosen:
-        installed, size = dict[str, str](), None
+        installed = dict[str, str]()
         reason = case.unsupported(plan.workload) or is_absent(case.device)
         reason = reason or lacks_precision(case.device, plan.workload.precision)
         try:
             if case.version and not reason:
                 made = obtain(case, ROOT, say)
-                python, size = made.python, made.about.size
+                python = made.python
                 installed = made.about.packages | {PYTHON: made.about.python}
-            else:
-                python = find_interpreter(case.implementation, settings.python, ROOT, case.device)
+            elif not reason:
+                python = interpreter_of(case, settings, say)
         except NoInterpreterError as error:
             reason = reason or str(error)
         if reason:
@@ -189,24 +189,43 @@ def enter(
                     python=python,
                     root=ROOT,
                     installed=installed,
-                    environment_bytes=size,
                 )
             )
     return skipped, entries
 
 
+def interpreter_of(case: Case, settings: Settings, say: Callable[[str], None]) -> Path:
+    """Return the interpreter for a case; without one it is that of an environment in the cache.
+
+    Raises:
+        NoInterpreterError: there is none, and none may or can be installed.
+    """
+    try:
+        return find_interpreter(case.implementation, settings.python, ROOT, case.device)
+    except NoInterpreterError as missing:
+        made = find_made(case, ROOT)
+        try:
+            made = made or (obtain(case, ROOT, say) if settings.install else None)
+        except SettingsError as error:  # the other cases may have what they need
+            raise NoInterpreterError(str(error)) from None
+        if made is None:
+            raise NoInterpreterError(f"{missing}, or add --install") from None
+        return made.python
+
+
 def companions(entries: Sequence[Entry], plan: Plan, settings: Settings) -> list[Entry]:
-    """Return one of ``entries`` once more, for the noise floor, and the bounds; a long training has neither."""
+    """Return one of ``entries`` once more, for the noise floor, the bounds and the peak; a long training has none."""
     if not entries or plan.continues:
         return []
     once = next((entry for entry in entries if entry.label == TWIN_OF), entries[0])
     added = [replace(once, label=f"{once.label} again", role=Role.TWIN, of=once.label)]
     on_cpu = any(not entry.case.device.is_gpu for entry in entries)  # a GPU's bound is computed from its peak rates
-    for implementation in bounds() if plan.workload.bounded and on_cpu else ():
+    limits = [(Role.BOUND, each) for each in bounds()] + [(Role.PEAK, each) for each in peaks()]
+    for role, implementation in limits if plan.workload.bounded and on_cpu else ():
         with contextlib.suppress(NoInterpreterError):
-            bound = Case(implementation, Device("cpu"))
+            limit = Case(implementation, Device("cpu"))
             python = find_interpreter(implementation, settings.python, ROOT)
-            added.append(Entry(label=bound.id, case=bound, python=python, root=ROOT, role=Role.BOUND))
+            added.append(Entry(label=limit.id, case=limit, python=python, root=ROOT, role=role))
     return added
 
 
@@ -261,6 +280,7 @@ def least_seconds(plan: Plan, devices: Collection[Device]) -> dict[str, float]:
 def source_digest(root: Path) -> str:
     """Return a checksum of the engine and the implementations below ``root``: other code never continues a campaign."""
     digest = hashlib.sha256()
-    for path in sorted([*(root / "impls").glob("*.py"), *(root / "samenet").rglob("*.py")]):
+    folders = root / "impls", root / "samenet"
+    for path in sorted(path for folder in folders for end in ("py", "cpp") for path in folder.rglob(f"*.{end}")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -32,15 +32,14 @@ class Settings:
     """How cases are measured; the defaults are those of ``pytest bench/``, None is the protocol's own default.
 
     ``workload`` changes fields of the book's workload, such as ``hidden=100,init=book``. ``threads`` is the number of
-    CPUs and of threads for every case, by default one for each core. ``data`` is the folder with MNIST's four files,
-    by default the user's cache or a download. ``python`` maps names of implementations to interpreters.
+    CPUs and threads for every case, by default one for each core. ``data`` is the folder with MNIST's four files, else
+    they are downloaded. ``python`` maps implementations to interpreters; ``install`` creates missing environments.
 
     ``iterations`` are the updates of a round. Where ``rounds`` and ``launches`` are left open, launches follow until
     every speedup is known to 1.5 %, or ``budget_seconds`` of measuring are spent. ``against`` measures the cases of a
     git revision interleaved with the present ones, ``versions`` each case with several versions of a package, such as
-    ``jax==0.8.3,0.9.2``, which are compared with the ``reference_version``, by default the first; ``tolerance`` is the
-    share by which a case may become slower. ``gate`` lists what else may not become worse, such as
-    ``steady,first-step=10,memory``, with tolerances in percent.
+    ``jax==0.8.3,0.9.2``, compared with the ``reference_version``, by default the first; ``tolerance`` is the share by
+    which a case may become slower, and ``gate`` what else may not become worse, such as ``steady,first-step=10``.
 
     ``journal`` is the folder in which each round is kept as soon as it is measured, None for no journal; with
     ``resume`` a campaign continues the unfinished one there with the same settings that has measured the most.
@@ -61,6 +60,7 @@ class Settings:
     budget_seconds: float | None = None
     data: Path | None = None
     python: Mapping[str, Path] = field(default_factory=dict)
+    install: bool = False
     timeout_seconds: float = 300.0
     journal: Path | None = None
     resume: bool = False

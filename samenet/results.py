@@ -118,7 +118,7 @@ class CaseResult(Context):
         versions: of ``python``, ``numpy`` and the framework's packages.
         thread_pools: BLAS and OpenMP libraries in the process, as threadpoolctl describes them.
         peak_bytes: bytes, most host memory of a worker (VmHWM).
-        environment_bytes: bytes on disk, the environment of the ``asked_version``.
+        environment_bytes: bytes on disk of its packages and of all that they require.
         error_rates: %, ``train``, ``validation`` and ``test`` after one round: each round is the same training.
         losses: nats, of each step of one round before its update.
         curve: the error during the training, where it was recorded.
@@ -176,9 +176,8 @@ class CaseResult(Context):
     @property
     def joules(self) -> float | None:
         """The median energy of a round: of the case's GPU, or else of the processor; None where it is unknown."""
-        energies = [
-            (each.gpu.joules if each.gpu else each.joules, each.steps or self.iterations) for each in self.clean_rounds
-        ]
+        blocks = self.clean_rounds
+        energies = [(each.gpu.joules if each.gpu else each.joules, each.steps or self.iterations) for each in blocks]
         known = [joules * self.iterations / steps for joules, steps in energies if joules]
         return median(known) if known and len(known) == len(energies) else None
 
@@ -276,6 +275,7 @@ class Results:
         noise_floor: the smallest difference that this campaign can tell; None if it was not measured.
         against: of ``--against`` and ``--versions`` only.
         bound: the fastest matrix products; None if none were measured.
+        peak: the step's arithmetic at the CPUs' highest rate.
         again: the second entry of the case in ``noise_floor``.
     """
 
@@ -286,6 +286,7 @@ class Results:
     noise_floor: NoiseFloor | None = None
     against: ComparisonRecord | None = None
     bound: CaseResult | None = None
+    peak: CaseResult | None = None
     again: CaseResult | None = None
 
     def __getitem__(self, case: str) -> CaseResult:
@@ -294,7 +295,6 @@ class Results:
         Raises:
             KeyError: it was not measured here.
         """
-        for result in self.cases:
-            if result.case == case:
-                return result
+        if found := next((each for each in self.cases if each.case == case), None):
+            return found
         raise KeyError(f"no case {case} in these results; choose one of: {', '.join(each.case for each in self.cases)}")

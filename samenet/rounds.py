@@ -11,10 +11,11 @@ from samenet.machine.counters import Watch
 from samenet.machine.cpus import moved
 from samenet.machine.gpu_watch import GpuWatch
 from samenet.records import Round
-from samenet.threads import ThreadWatch
+from samenet.threads import ThreadWatch, shortage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Any
 
     from samenet.live_round import Span
     from samenet.machine.gpu_watch import Neighbours
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from samenet.workers import Run, Worker
 
 TRIAL_STEPS = 20
+WATCH_STEPS = 20  # of the run in which a worker's threads are looked at
+WATCHES = 2  # how often they are looked at before they are said to lack something
 LONG_ENOUGH = 0.9  # share of the wanted seconds that a run has to take
 MOST_STEPS = 1_000_000  # of such a run: a trainer that leaves steps out would be asked for more and more of them
 
@@ -90,6 +93,24 @@ def watched_run(worker: Worker, steps: int) -> Activity | None:
     watch = None if worker.case.device.is_gpu else ThreadWatch(worker.pid)
     run = worker.run(steps)
     return watch.stop(len(worker.cpus), run.cpu_seconds) if watch else None
+
+
+def look_at_threads(worker: Worker, pools: Sequence[Mapping[str, Any]], plan: Plan) -> tuple[Activity | None, str]:
+    """Return what the threads of ``worker`` do, and what they lack of the CPUs that its case is expected to use.
+
+    It has run before: a thread that was left idle then has stopped to look for work.
+
+    Raises:
+        WorkerError: the worker failed.
+    """
+    seen, short = None, ""
+    for _ in range(WATCHES):
+        seen = watched_run(worker, WATCH_STEPS)
+        if worker.case.implementation.shares_work:
+            short = shortage(seen, pools, plan.cpus, plan.workload.step_flops)
+        if not short:
+            break
+    return seen, short
 
 
 def steps_for(seconds: float, run: Callable[[int], float], most: int = MOST_STEPS) -> int:

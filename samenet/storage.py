@@ -52,12 +52,13 @@ class Slice:
     campaign: CampaignRecord
     noise_floor: NoiseFloor | None = None
     bound: CaseResult | None = None
+    peak: CaseResult | None = None
     cases: tuple[CaseResult, ...]
 
     def slim(self) -> Slice:
         """Return the slice without raw values."""
-        bound = self.bound.slim() if self.bound else None
-        return replace(self, bound=bound, cases=tuple(case.slim() for case in self.cases))
+        bound, peak = (each.slim() if each else None for each in (self.bound, self.peak))
+        return replace(self, bound=bound, peak=peak, cases=tuple(case.slim() for case in self.cases))
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ def slices(run: Run) -> dict[Conditions, Slice]:
     cases: dict[Conditions, list[CaseResult]] = {}
     for case in results.cases:
         cases.setdefault(conditions(case, results.machine), []).append(case)
-    bound = results.bound
+
+    def of_these(limit: CaseResult | None, key: Conditions) -> CaseResult | None:
+        return limit if limit and conditions(limit, results.machine) == key else None
+
     return {
         key: Slice(
             path=run.path,
@@ -111,7 +115,8 @@ def slices(run: Run) -> dict[Conditions, Slice]:
             machine=results.machine,
             campaign=results.campaign,
             noise_floor=results.noise_floor,
-            bound=bound if bound and conditions(bound, results.machine) == key else None,
+            bound=of_these(results.bound, key),
+            peak=of_these(results.peak, key),
             cases=tuple(alike),
         )
         for key, alike in cases.items()

@@ -39,7 +39,7 @@ INFLUENTIAL = re.compile(
     "NUMEXPR_|NUMBA_|NPY_|NUMPY_|SCIPY_|ATEN_|TORCH|PYTORCH_|C10_|CAFFE2_|DNNL_|ONEDNN_|MKLDNN_|XNNPACK|XLA_|JAX_|TF_|"
     "PJRT_|LIBTPU|THEANO|PYTENSOR|AESARA|CUDA_|CUDNN_|CUBLAS|CUPY_|NVIDIA_|NVRTC_|NCCL_|TRITON_|HIP_|HSA_|ROCR_|ROCM_|"
     "ROCBLAS_|MIOPEN_|LD_|MALLOC_|GLIBC_|MIMALLOC_|JEMALLOC_|_RJEM_|TCMALLOC_|SCUDO_|ASAN_|TSAN_|UBSAN_|LSAN_|MSAN_|"
-    "ONEAPI_|SYCL_|ZE_|TPU_|LLVM_|PYTHON|COV_CORE_|COVERAGE_|CFLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|HWLOC_|NUMA_"
+    "ONEAPI_|SYCL_|ZE_|TPU_|LLVM_|PYTHON|COV_CORE_|COVERAGE_|CFLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|HWLOC_|NUMA_|KERAS_|PADDLE_|FLAGS_|MLX_|MXNET_|ORT_|DEV$|CACHEDB$"
 )
 
 # Of a recorded value that had paths, which were cut to names; older files have the names alone.
@@ -68,7 +68,8 @@ def is_set(name: str, value: str) -> bool:
 def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
     """Return all variables of a worker of ``case``: ``threads`` for every library, and caches below ``folder``.
 
-    The first worker in a folder pays for compiling, and no earlier campaign can pay for it.
+    The first worker in a folder pays for compiling, and no earlier campaign can pay for it. The lane's own variables
+    come last.
     """
     passed = {name: value for name, value in os.environ.items() if name in PASSED | RECORDED and is_set(name, value)}
     if passed.get("TMPDIR"):
@@ -92,6 +93,10 @@ def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         }
         | shown_devices(case.device, os.environ)
+        | {
+            name: value.replace("{folder}", str(folder)).replace("{threads}", str(threads))
+            for name, value in case.implementation.variables.items()
+        }
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from impls import jax_lanes, theano_lanes, torch_lanes
 from impls.lanes import MANIFEST, Case, Device, Implementation, Lane
-from impls.registry import ENTRY_POINTS, bounds, cases, load, own_implementations
+from impls.registry import ENTRY_POINTS, bounds, cases, load, own_implementations, peaks
 from impls.workload import Workload
 from samenet.environments import ROOT
 
@@ -56,10 +56,15 @@ def test_the_cases_are_in_the_order_of_every_report() -> None:
     """The baseline comes first, and a plain lane before the tuned ones of its framework."""
     names = [case.implementation.name for case in cases() if case.implementation.name in NAMES]
     assert list(dict.fromkeys(names)) == [
-        *("numpy", "numpy-tuned", "cupy", "torch", "torch-compile", "torch-cudagraph", "triton"),
-        *("jax", "jax-scan", "theano", "theano-tuned", "pytensor", "pytensor-jax"),
+        *("numpy", "numpy-tuned", "cpp", "numba", "numba-tuned", "autograd", "scikit-learn", "cupy"),
+        *("torch", "torch-compile", "torch-cudagraph", "triton", "lightning", "lightning-tuned"),
+        *("jax", "jax-scan", "flax", "flax-scan", "equinox", "equinox-scan"),
+        *("keras-jax", "keras-jax-scan", "keras-tensorflow", "keras-torch", "tensorflow", "tensorflow-xla"),
+        *("paddle", "paddle-tuned", "mlx", "mlx-openblas", "onnxruntime", "tinygrad"),
+        *("theano", "theano-tuned", "pytensor", "pytensor-jax", "mxnet"),
     ]
-    assert [bound.name for bound in bounds()] == ["numpy-matmul", "torch-matmul", "jax-matmul"]
+    assert [bound.name for bound in bounds()] == ["numpy-matmul", "numpy-rows-matmul", "torch-matmul", "jax-matmul"]
+    assert [peak.name for peak in peaks()] == ["fma-peak"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_a_manifest_on_a_gpu_replaces_single_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "implementation", own_implementations() + bounds(), ids=lambda implementation: implementation.name
+    "implementation", own_implementations() + bounds() + peaks(), ids=lambda implementation: implementation.name
 )
 def test_tox_installs_what_a_lane_needs(implementation: Implementation) -> None:
     """Every distribution of ``packages`` has a pin in the environment of the lane."""

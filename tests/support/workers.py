@@ -62,6 +62,8 @@ def live_worker(
 
 def assert_agreement(worker: Worker, workload: Workload, rows: int) -> None:
     """Train on ``rows`` images that have something to learn, three minibatches at least, as the reference does."""
+    if reason := worker.case.unsupported(workload):
+        pytest.skip(reason)
     split = make_split(max(rows, 3 * workload.batch_size), workload.inputs, workload.classes)
     initial = initial_params(workload)
     reference = Reference(workload, split, initial)

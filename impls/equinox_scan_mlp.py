@@ -1,0 +1,80 @@
+"""The network in Equinox, tuned: the whole round is one compiled loop, whose weights are donated."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from impls.equinox_mlp import EquinoxBase, Network
+from impls.jax_lanes import LENGTHS
+
+if TYPE_CHECKING:
+    from impls.interface import Batches, Float32
+    from impls.lanes import Device
+    from impls.workload import Workload
+
+    State = tuple[Network, optax.OptState]  # the arrays of the model, and what the optimizer remembers
+
+
+def training_loop(static: Network, optimizer: optax.GradientTransformation, data: Batches) -> jax.stages.Wrapped:
+    """Return the compiled loop as a function of its length, the state, the first minibatch, images and labels.
+
+    ``static`` is what the model has besides arrays.
+    """
+
+    def cost(arrays: Network, x: jax.Array, y: jax.Array) -> jax.Array:
+        logits = jax.vmap(eqx.combine(arrays, static))(x)
+        # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
+        # element at a time.
+        return optax.softmax_cross_entropy(logits, jax.nn.one_hot(y, logits.shape[1])).mean()
+
+    # ``length`` is a constant of the compiled loop, as in jax's own lane.
+    @partial(jax.jit, static_argnums=0, donate_argnums=1)
+    def loop(length: int, state: State, first: int, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
+        def step(i: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            (arrays, remembered), losses = carry
+            k = (first + i) % len(data)
+            x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
+            y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
+            loss, gradients = jax.value_and_grad(cost)(arrays, x, y)
+            updates, remembered = optimizer.update(gradients, remembered, arrays)
+            return (eqx.apply_updates(arrays, updates), remembered), losses.at[i].set(loss)
+
+        losses = jnp.zeros(length, jnp.float32)
+        carried: tuple[State, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
+        return carried
+
+    return loop
+
+
+@final
+class EquinoxScanTrainer(EquinoxBase):
+    """What Equinox's experts write: no Python between two steps, nor filter_jit around them."""
+
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Compile the loop for each of its lengths, so that no later run has to."""
+        self._build(workload, device)
+        self._images, self._labels = data.images, data.labels
+        arrays, self._static = eqx.partition(self._model, eqx.is_array)
+        loop = training_loop(self._static, self._optimizer, data)
+        given = (arrays, self._optimizer_state), 0, self._images, self._labels
+        self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
+
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
+        state = eqx.filter(self._model, eqx.is_array), self._optimizer_state
+        losses, begin, end = [], first, first + steps
+        for length, loop in self._loops.items():
+            while end - begin >= length:
+                state, chunk = loop(state, begin, self._images, self._labels)
+                losses.append(chunk)
+                begin += length
+        arrays, self._optimizer_state = jax.block_until_ready(state)
+        self._model = eqx.combine(arrays, self._static)
+        return np.concatenate(jax.device_get(losses))

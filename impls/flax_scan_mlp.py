@@ -1,0 +1,91 @@
+"""The network in Flax, tuned: its functional training loop, compiled as a whole, whose state is donated."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from impls.flax_mlp import FlaxBase, Network
+from impls.jax_lanes import LENGTHS
+
+if TYPE_CHECKING:
+    from impls.interface import Batches, Float32, Params
+    from impls.lanes import Device
+    from impls.workload import Workload
+
+
+def training_loop(graph: nnx.GraphDef, data: Batches) -> jax.stages.Wrapped:
+    """Return the compiled loop as a function of its length, the state, the first minibatch, images and labels.
+
+    The state is that of the model and the optimizer that ``graph`` describes.
+    """
+
+    def cost(model: Network, x: jax.Array, y: jax.Array) -> jax.Array:
+        logits = model(x)
+        # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
+        # element at a time.
+        return optax.softmax_cross_entropy(logits, jax.nn.one_hot(y, logits.shape[1])).mean()
+
+    # ``length`` is a constant of the compiled loop, as in jax's own lane.
+    @partial(jax.jit, static_argnums=0, donate_argnums=1)
+    def loop(
+        length: int, state: nnx.State, first: int, images: jax.Array, labels: jax.Array
+    ) -> tuple[nnx.State, jax.Array]:
+        def step(i: jax.Array, carry: tuple[nnx.State, jax.Array]) -> tuple[nnx.State, jax.Array]:
+            state, losses = carry
+            k = (first + i) % len(data)
+            x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
+            y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
+            model, optimizer = nnx.merge(graph, state)
+            loss, gradients = nnx.value_and_grad(cost)(model, x, y)
+            optimizer.update(model, gradients)
+            return nnx.state((model, optimizer)), losses.at[i].set(loss)
+
+        losses = jnp.zeros(length, jnp.float32)
+        carried: tuple[nnx.State, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
+        return carried
+
+    return loop
+
+
+@final
+class FlaxScanTrainer(FlaxBase):
+    """What Flax's experts write: the model is taken apart before the loop and put together after it."""
+
+    def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
+        """Compile the loop for each of its lengths, so that no later run has to."""
+        self._build(workload, device)
+        self._images, self._labels = data.images, data.labels
+        self._objects = self._model, self._optimizer
+        graph, self._state = nnx.split(self._objects)
+        loop = training_loop(graph, data)
+        given = self._state, 0, self._images, self._labels
+        self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        nnx.update(self._objects, self._state)  # what they hold has been donated
+        super().load(params)
+        self._state = nnx.state(self._objects)
+
+    def run(self, steps: int, first: int = 0) -> Float32:
+        """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
+        losses, begin, end = [], first, first + steps
+        for length, loop in self._loops.items():
+            while end - begin >= length:
+                self._state, chunk = loop(self._state, begin, self._images, self._labels)
+                losses.append(chunk)
+                begin += length
+        jax.block_until_ready(self._state)
+        return np.concatenate(jax.device_get(losses))
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        nnx.update(self._objects, self._state)
+        return super().params()

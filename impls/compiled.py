@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shlex
@@ -49,7 +50,7 @@ def compile_library(source: Path, folder: str | Path, *flags: str) -> Path:
         raise RuntimeError(f"there is no C++ compiler {shlex.join(compiler)}; install g++, or set CXX to another one")
     # Its macros say which compiler it is, and what it compiles for.
     target = run([*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
-    text = "\0".join([source.read_text(encoding="utf-8"), *flags, target])
+    text = "\0".join([source.read_text(encoding="utf-8"), *FLAGS, *flags, target])
     library = Path(folder, f"{source.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.so")
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,17 @@ def compile_library(source: Path, folder: str | Path, *flags: str) -> Path:
             run([*compiler, *FLAGS, str(source), "-o", str(made), *flags])
             made.replace(library)
     return library
+
+
+def load_library(source: Path, *flags: str, mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
+    """Compile a C++ file, unless an earlier worker did so, and load it.
+
+    ``$SAMENET_COMPILED`` is where libraries are kept; without it they are not, since what is loaded from a file stays
+    when that is removed.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = os.environ.get("SAMENET_COMPILED", temporary)
+        return ctypes.CDLL(str(compile_library(source, folder, *flags)), mode)
 
 
 def run(command: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import tempfile
 import weakref
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import scipy_openblas32
 
-from impls.compiled import compile_library
+from impls.compiled import load_library
 from impls.cpp_lanes import FLAGS
 from impls.interface import Batches, Params, Trainer
 
@@ -27,13 +26,11 @@ FLOATS, INTS = (np.ctypeslib.ndpointer(dtype, flags="C_CONTIGUOUS") for dtype in
 
 
 @cache
-def load_library() -> ctypes.CDLL:
-    """Return the C++ code, which is compiled unless an earlier worker did so."""
+def library_of_steps() -> ctypes.CDLL:
+    """Return the C++ code with the types of its functions."""
     openblas = scipy_openblas32.get_lib_dir()
     flags = [*FLAGS, f"-I{scipy_openblas32.get_include_dir()}", f"-L{openblas}", f"-Wl,-rpath,{openblas}"]
-    with tempfile.TemporaryDirectory() as temporary:  # what is loaded from it stays when it is removed
-        folder = os.environ.get("SAMENET_COMPILED", temporary)
-        library = ctypes.CDLL(str(compile_library(SOURCE, folder, *flags, f"-l{scipy_openblas32.get_library()}")))
+    library = load_library(SOURCE, *flags, f"-l{scipy_openblas32.get_library()}")
     library.create.restype = ctypes.c_void_p
     library.create.argtypes = [*[ctypes.c_long] * 5, ctypes.c_float, FLOATS, INTS, ctypes.c_long]
     library.run.restype = library.destroy.restype = None
@@ -49,7 +46,7 @@ class CppTrainer(Trainer):
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Compile the code and make its threads, which read the data where they are; ``device`` can only be the CPU."""
         del device
-        self._library, self._data = load_library(), data
+        self._library, self._data = library_of_steps(), data
         self._trainer = self._library.create(
             workload.inputs,
             workload.hidden,

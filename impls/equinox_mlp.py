@@ -11,11 +11,10 @@ import numpy as np
 import optax
 
 from impls import jax_mlp
-from impls.interface import Batches, Params
-from impls.jax_mlp import PRECISIONS, JaxBase, fetch, find_device
+from impls.jax_mlp import PRECISIONS, JaxBase, fetch, find_device, place_minibatches
 
 if TYPE_CHECKING:
-    from impls.interface import Float32
+    from impls.interface import Batches, Float32, Params
     from impls.lanes import Device
     from impls.workload import Workload
 
@@ -80,13 +79,7 @@ class EquinoxBase(JaxBase):
 class EquinoxTrainer(EquinoxBase):
     """What Equinox's users write: one compiled update, called from a Python loop."""
 
-    @staticmethod
-    def place(data: Batches, device: Device) -> Batches:
-        """Return a list of the images of each minibatch and a list of their labels, on ``device``."""
-        # jax's arrays, made once: a numpy array would be copied at each call.
-        minibatches = tuple(np.split(array, len(data)) for array in (data.images, data.labels))
-        images, labels = jax.block_until_ready(jax.device_put(minibatches, find_device(device)))
-        return Batches(images, labels, data.batch_size)
+    place = staticmethod(place_minibatches)
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Build the model and define the update; filter_jit compiles it at the first step."""

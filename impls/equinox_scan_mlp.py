@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from impls.equinox_mlp import EquinoxBase, Network
 from impls.jax_lanes import LENGTHS
+from impls.jax_scan_mlp import run_loops
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32
@@ -67,14 +67,8 @@ class EquinoxScanTrainer(EquinoxBase):
         self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
-        state = eqx.filter(self._model, eqx.is_array), self._optimizer_state
-        losses, begin, end = [], first, first + steps
-        for length, loop in self._loops.items():
-            while end - begin >= length:
-                state, chunk = loop(state, begin, self._images, self._labels)
-                losses.append(chunk)
-                begin += length
-        arrays, self._optimizer_state = jax.block_until_ready(state)
+        """Do ``steps`` updates, then wait for the device."""
+        state, data = (eqx.filter(self._model, eqx.is_array), self._optimizer_state), (self._images, self._labels)
+        (arrays, self._optimizer_state), losses = run_loops(self._loops, state, data, steps, first)
         self._model = eqx.combine(arrays, self._static)
-        return np.concatenate(jax.device_get(losses))
+        return losses

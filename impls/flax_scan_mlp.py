@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, final
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 
 from impls.flax_mlp import FlaxBase, Network
 from impls.jax_lanes import LENGTHS
+from impls.jax_scan_mlp import run_loops
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32, Params
@@ -75,15 +75,9 @@ class FlaxScanTrainer(FlaxBase):
         self._state = nnx.state(self._objects)
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
-        losses, begin, end = [], first, first + steps
-        for length, loop in self._loops.items():
-            while end - begin >= length:
-                self._state, chunk = loop(self._state, begin, self._images, self._labels)
-                losses.append(chunk)
-                begin += length
-        jax.block_until_ready(self._state)
-        return np.concatenate(jax.device_get(losses))
+        """Do ``steps`` updates, then wait for the device."""
+        self._state, losses = run_loops(self._loops, self._state, (self._images, self._labels), steps, first)
+        return losses
 
     def params(self) -> Params:
         """Return a host copy of the weights."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from impls.compiled import compile_library
+from impls.compiled import load_library
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class FmaPeak(Trainer):
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
         """Compile the loop; neither the data nor the weights are used."""
         del data, device
-        library = ctypes.CDLL(str(compile_library(Path(__file__).with_suffix(".cpp"), os.environ["SAMENET_COMPILED"])))
+        library = load_library(Path(__file__).with_suffix(".cpp"))
         library.operations_of_pass.restype = ctypes.c_long
         self._loop = library.multiply_and_add  # ctypes releases the GIL while it runs
         self._loop.argtypes, self._loop.restype = (ctypes.c_long, ctypes.c_float, ctypes.c_float), ctypes.c_float

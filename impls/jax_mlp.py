@@ -103,6 +103,14 @@ def count_devices(kind: str) -> int:
         raise RuntimeError(NO_PLUG_IN.format(platform) if UNKNOWN in reason else reason) from error
 
 
+def place_minibatches(data: Batches, device: Device) -> Batches:
+    """Return a list of the images of each minibatch and a list of their labels, on ``device``."""
+    # jax's arrays, made once: a numpy array would be copied at each call.
+    minibatches = tuple(np.split(array, len(data)) for array in (data.images, data.labels))
+    images, labels = jax.block_until_ready(jax.device_put(minibatches, find_device(device)))
+    return Batches(images, labels, data.batch_size)
+
+
 stack = jax.jit(jnp.stack)
 
 

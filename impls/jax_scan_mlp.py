@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import PRECISIONS, JaxBase, find_device, log_probabilities
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from impls.interface import Batches, Float32, Params
     from impls.lanes import Device
     from impls.workload import Workload
@@ -48,6 +50,26 @@ def training_loop(workload: Workload, data: Batches) -> jax.stages.Wrapped:
     return loop
 
 
+def run_loops(
+    loops: Mapping[int, Any],
+    state: Any,  # noqa: ANN401  # weights, and what else a library carries
+    data: tuple[jax.Array, jax.Array],
+    steps: int,
+    first: int,
+) -> tuple[Any, Float32]:
+    """Do ``steps`` updates of ``state`` by compiled loops of these lengths; return it when it is there, and the losses.
+
+    The last loss does not depend on the last update.
+    """
+    losses, begin, end = [], first, first + steps
+    for length, loop in loops.items():
+        while end - begin >= length:
+            state, chunk = loop(state, begin, *data)
+            losses.append(chunk)
+            begin += length
+    return jax.block_until_ready(state), np.concatenate(jax.device_get(losses))
+
+
 @final
 class JaxScanTrainer(JaxBase):
     """What jax's experts write: no Python between two steps."""
@@ -64,12 +86,6 @@ class JaxScanTrainer(JaxBase):
         }
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
-        losses, begin, end = [], first, first + steps
-        for length, loop in self._loops.items():
-            while end - begin >= length:
-                self._params, chunk = loop(self._params, begin, self._images, self._labels)
-                losses.append(chunk)
-                begin += length
-        jax.block_until_ready(self._params)
-        return np.concatenate(jax.device_get(losses))
+        """Do ``steps`` updates, then wait for the device."""
+        self._params, losses = run_loops(self._loops, self._params, (self._images, self._labels), steps, first)
+        return losses

@@ -12,6 +12,7 @@ import numpy as np
 
 from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import JaxBase, find_device
+from impls.jax_scan_mlp import run_loops
 from impls.keras_mlp import layers
 
 if TYPE_CHECKING:
@@ -70,13 +71,7 @@ class KerasJaxScanTrainer(JaxBase):
         self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Do ``steps`` updates, then wait for the device; the last loss does not depend on the last update."""
-        losses, begin, end = [], first, first + steps
-        for length, loop in self._loops.items():
-            while end - begin >= length:
-                state = self._params, self._variables
-                (self._params, self._variables), chunk = loop(state, begin, self._images, self._labels)
-                losses.append(chunk)
-                begin += length
-        jax.block_until_ready(self._params)
-        return np.concatenate(jax.device_get(losses))
+        """Do ``steps`` updates, then wait for the device."""
+        state, data = (self._params, self._variables), (self._images, self._labels)
+        (self._params, self._variables), losses = run_loops(self._loops, state, data, steps, first)
+        return losses

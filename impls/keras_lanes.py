@@ -11,7 +11,7 @@ from impls.torch_lanes import PLAIN as TORCH_PLAIN
 KERAS = ("keras", "keras")
 TRAINER = "impls.keras_mlp:KerasTrainer"
 HOME = {"KERAS_HOME": "{folder}/keras"}  # Keras writes a file of settings there
-FIT = "Keras's fit, in Python, held up between runs"
+FIT = "Keras's fit, in Python, paused between blocks; the turn to the next pass is in few blocks, and in no median"
 
 ON_JAX = XLA | {
     "compile": "the step, by XLA, at the first step: what jit_compile='auto' means with this backend",
@@ -25,7 +25,7 @@ ON_TENSORFLOW = {
     "compile": "nothing, the step is a graph of ready kernels: jit_compile='auto' means no XLA on a CPU",
     "fast_math": "no",
     "donation": "in place",
-    "loop": f"{FIT}; tf.data fetches minibatches ahead of it",
+    "loop": f"{FIT}; tf.data fetches minibatches ahead, so that some may be ready when a block begins",
     "loss": "fused, sparse_softmax_cross_entropy_with_logits",
     "accumulation": "float32",
 }

@@ -8,7 +8,10 @@ from impls.torch_lanes import PLAIN as TORCH_PLAIN
 
 PACKAGES = (("lightning", "lightning"), *TORCH)
 
-PLAIN = TORCH_PLAIN | {"loop": "Lightning's Trainer.fit, in Python, held up between runs; its DataLoader stacks rows"}
+PLAIN = TORCH_PLAIN | {
+    "loop": "Lightning's Trainer.fit, in Python, paused between blocks; its DataLoader stacks rows; the turn to the"
+    " next pass is in few blocks, and in no median"
+}
 
 IMPLEMENTATIONS = (
     Implementation(
@@ -27,6 +30,6 @@ IMPLEMENTATIONS = (
         lane=Lane.TUNED,
         backend="torch",
         manifest=PLAIN
-        | {"loop": "Lightning's barebones Trainer.fit, in Python, held up between runs, over ready minibatches"},
+        | {"loop": "Lightning's barebones Trainer.fit, in Python, paused between blocks, over ready minibatches"},
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from impls.lanes import COMPILED, Implementation, Lane
 
-PACKAGES = (("mlx", "mlx"),)
+PACKAGES = (("mlx", "mlx"), ("mlx", "mlx-cpu"))  # the second has the library for Linux
 
 PLAIN = {
     "blas": "the reference BLAS of Netlib, which MLX's wheel for Linux has",
@@ -12,7 +12,7 @@ PLAIN = {
     "compile": "nothing, each step is traced again",
     "fast_math": "no",
     "donation": "new arrays",
-    "loop": "Python, one mx.eval a step",
+    "loop": "Python, one mx.eval a step, which also copies the minibatch into MLX's memory",
     "loss": "log-sum-exp, cross_entropy",
     "accumulation": "float32",
 }
@@ -37,7 +37,7 @@ IMPLEMENTATIONS = (
         | {
             "blas": "OpenBLAS, from the wheel scipy-openblas32, in place of MLX's own",
             "threads": "OpenBLAS threads for products, one of MLX's for the rest",
-            "compile": "the step, by mx.compile (C++), in the constructor",
+            "compile": "the step, by mx.compile (C++), in the constructor; the call of OpenBLAS, by g++, at import",
         },
         # MLX compiles into the temporary folder, and takes what it finds there.
         variables=COMPILED | {"TMPDIR": "{folder}"},

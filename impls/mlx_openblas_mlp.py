@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import scipy_openblas32
 
-from impls.compiled import compile_library
+from impls.compiled import load_library
 from impls.interface import Batches, Params, Trainer
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 
 def use_openblas() -> None:
     """Let MLX call OpenBLAS in place of the BLAS in its wheel: what is global when MLX is imported comes first."""
-    with tempfile.TemporaryDirectory() as temporary:  # what is loaded from it stays when it is removed
-        folder = os.environ.get("SAMENET_COMPILED", temporary)
-        shim = ctypes.CDLL(str(compile_library(SOURCE, folder)), ctypes.RTLD_GLOBAL)
+    shim = load_library(SOURCE, mode=ctypes.RTLD_GLOBAL)
     openblas = ctypes.CDLL(str(Path(scipy_openblas32.get_lib_dir(), scipy_openblas32.get_library(fullname=True))))
     address = ctypes.cast(openblas.scipy_cblas_sgemm, ctypes.c_void_p).value
     ctypes.c_void_p.in_dll(shim, "openblas_sgemm").value = address

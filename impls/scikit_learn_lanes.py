@@ -24,6 +24,6 @@ IMPLEMENTATIONS = (
         manifest=PLAIN,
         # Of the other activations it has sigmoid, and a relu whose slope at 0 is 0 instead of 1/2.
         backend="numpy",
-        requires_fields={"activation": ("tanh", "sigmoid")},  # its relu has another slope at 0
+        requires_fields={"activation": ("tanh", "sigmoid")},
     ),
 )

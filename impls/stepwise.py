@@ -25,7 +25,7 @@ class Stepwise:
     """A training loop that runs in a thread of its own and waits before each step until it is asked for.
 
     Starting a loop takes milliseconds, as much as whole steps. So it starts once, and ``run`` lets it do some steps and
-    returns when it waits again: each step in between has one fetch of a minibatch, as in a loop that is not held up.
+    returns when it waits again: each step in between has one fetch of a minibatch, as in a loop that is not paused.
     The loop's hooks call ``before_step`` before each step, and ``after_step`` after it, from any thread.
 
     Whatever else needs the framework is done in the same thread, by ``call``. OpenMP makes a pool for each thread that

@@ -5,7 +5,6 @@ shape, bytes), see ``pack``. The requests, in the order in which the harness sen
 
     load_framework(trainer)                              -> {import_seconds}
     versions(distributions)                              -> {distribution: version}
-    disk_bytes(distributions)                            -> bytes
     devices(kind)                                        -> {count, problem}
     build(workload, images, labels, initial, device)     -> {build_seconds, transfer_seconds}
     reset(weights=None)                                  -> None
@@ -22,13 +21,11 @@ import contextlib
 import gc
 import importlib
 import platform
-import re
 import sys
 import tempfile
 import time
 import traceback
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
 
 CPU = Device("cpu")
 TRACEBACK = "Traceback (most recent call last):"
-REQUIRED = re.compile(r"[\w.-]+(?!.*extra ?==)")  # the name in a requirement, unless it is an extra's
 LONGEST_REASON = 400  # characters; Theano's errors have whole graphs in one line
 
 
@@ -196,23 +192,6 @@ class Service:
         """Return the versions of Python, numpy and ``distributions``, by the names of those that are installed."""
         return {"python": platform.python_version()} | dict(map(installed, ["numpy", *distributions]))
 
-    def disk_bytes(self, distributions: list[str]) -> int:
-        """Return how large the files of ``distributions``, of numpy, and of all that these require are together."""
-        waiting, found, size = ["numpy", *distributions], set[str](), 0
-        while waiting:
-            name, _ = installed(waiting.pop())
-            name = re.sub("[-_.]+", "-", name).lower()
-            if name in found:
-                continue
-            found.add(name)
-            with contextlib.suppress(PackageNotFoundError):  # it may be required on another platform alone
-                package = distribution(name)
-                size += sum(
-                    path.stat().st_size for each in package.files or () if (path := Path(each.locate())).is_file()
-                )
-                waiting += [required[0] for line in package.requires or () if (required := REQUIRED.match(line))]
-        return size
-
     def thread_pools(self, text: str) -> list[dict[str, Any]]:
         """Return threadpoolctl's list of thread pools; ``text`` is its source, since it may not be installed here."""
         module = sys.modules["threadpoolctl"] = ModuleType("threadpoolctl")
@@ -255,7 +234,6 @@ def serve(channel: Channel) -> None:
     methods: tuple[Callable[..., object], ...] = (
         service.load_framework,
         service.versions,
-        service.disk_bytes,
         service.devices,
         service.build,
         service.reset,

@@ -92,7 +92,7 @@ def picture(cases: Sequence[CaseResult]) -> Picture | None:
             axes.errorbar(value, place, xerr=errors, capsize=4, markersize=7, **look)
         axes.set_yticks(range(len(data)), data["case"] + " over " + data["over"])
         axes.axvline(1, color=INK, linewidth=1)
-        axes.set_xlabel("time over the backend's time (95 % interval)")
+        axes.set_xlabel("time ratio (95 % interval)")
 
     alt = f"Time of {len(data)} libraries over that of the implementation that each is written on top of."
     svg = render_svg(draw, height=1.1 + 0.34 * len(data))

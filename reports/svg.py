@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ MARKERS = "osD^vPX*<>"
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "///", r"\\", "xx")
 LEGEND_CHARACTERS = 54  # that fit into a line of a legend, besides its marks
+LEGEND_LINES = 4  # for which a picture has room; one with more lines is higher
+LINE_INCHES = 0.23  # of a legend
 INK = "#010203"  # stands for the page's text colour, and is replaced by it
 STYLE = {
     "axes.edgecolor": INK,
@@ -71,6 +74,8 @@ def render_svg(draw: Callable[..., None], *, columns: int = 1, rows: int = 1, he
         handles, labels = axes[0].get_legend_handles_labels()
         if handles:
             ncols = max(1, min(3, LEGEND_CHARACTERS // max(map(len, labels))))
+            surplus = math.ceil(len(labels) / ncols) - LEGEND_LINES
+            chart.set_figheight(height + LINE_INCHES * max(0, surplus))
             chart.legend(handles, labels, loc="outside lower center", ncols=ncols)
         target = io.StringIO()
         chart.savefig(target, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -80,7 +80,8 @@ def comparison(
         rows.append(Row(result_cells(case, figures[case.case]) | cells))
     rows += [Row(described(case), marked=True) for case in without_number(cases)]
     of_bound = filter(None, (bound_sentence(bound, peak), drift_sentence(bound))) if bound else ()
-    notes = (FOOTNOTE, *of_bound, *gpu_notes(cases), *reasons(cases))
+    lost = (f"The peak is not known: {peak.reason}.",) if peak and peak.reason else ()
+    notes = (FOOTNOTE, *of_bound, *lost, *gpu_notes(cases), *reasons(cases))
     instead = {VERSIONS.name: versions_sentence(cases), STATE.name: ()}  # a row without a number shows its state anyway
     return Table(
         name="comparison",

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 INDEX = "https://download.pytorch.org/whl/cpu"  # as https://pytorch.org/get-started/locally has it
@@ -32,7 +33,7 @@ def is_reachable(index: str) -> bool:
     try:
         with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=TIMEOUT_SECONDS):  # noqa: S310
             return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,6 +97,17 @@ def installation(implementation: Implementation, device: Device, root: Path) -> 
         return "python -m pip install " + " ".join(distribution for _, distribution in implementation.packages)
     defined = [name for name in environments(implementation, device, root) if is_defined(name, root)]
     return f"tox run -e {next(iter(defined), implementation.environment)}"
+
+
+def disk_bytes(implementation: Implementation, python: Path) -> int | None:
+    """Return how large what ``implementation`` needs is on the disk, or None where its interpreter cannot say."""
+    script = Path(impls.__file__).with_name("installed.py")
+    command = [str(python), "-P", str(script), *(distribution for _, distribution in implementation.packages)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+        return int(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def remedy(case: Case, python: Path, root: Path) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Self
 
+from samenet.environments import disk_bytes
 from samenet.errors import WorkerError
 from samenet.events import Entered, Joined, Lost, Withdrawn
 from samenet.live_round import LiveRound, long_spans, spans
@@ -221,7 +222,9 @@ class LiveWorkers:
         if self.seen(entry).launches and self.seen(entry).versions != versions:  # of a resumed campaign
             self.journal.write(Withdrawn(label=entry.label))
             self.journal.write(Entered.of_entry(entry, self.plan))
-        size = worker.disk_bytes() if entry.role is Role.CASE and not self.seen(entry).launches else None
+        # Of a GPU's case most is in packages that only the extras of tox's pins name.
+        is_new = entry.role is Role.CASE and not entry.case.device.is_gpu and not self.seen(entry).launches
+        size = disk_bytes(entry.case.implementation, entry.python) if is_new else None
         joined = Joined(label=entry.label, launch=launch, versions=versions, thread_pools=pools, environment_bytes=size)
         self.journal.write(joined)
         if launch.parity and not launch.parity.verified:

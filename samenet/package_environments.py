@@ -138,7 +138,6 @@ def requests(case: Case, root: Path) -> list[list[str]]:
     options = [line.replace(" ", "=", 1) for line in lines if is_option(line)]
     pinned = map(Requirement, filterfalse(is_option, lines))
     pins: dict[str, Requirement] = {canonicalize_name(pin.name): pin for pin in pinned}
-    options += cpu_torch.index_options() if "torch" in pins and not (options or case.device.is_gpu) else []
     pins = pins or {name: Requirement(name) for name in sorted({*own, "numpy"})}
     if wanted is None or wanted.package == PYTHON:
         return [[*options, *map(str, pins.values())]]
@@ -210,13 +209,19 @@ def obtain(case: Case, root: Path, say: Callable[[str], None]) -> PackageEnviron
                 return made
         for trial in trials if version else ():
             try:
-                return _make(python, version, trial, request, say)
+                return _make(python, version, [*index_options(case, trial), *trial], request, say)
             except InstallError as error:
                 reasons.append(str(error))
                 if error.is_lasting:
                     raise SettingsError(f"{wanted} cannot be installed: {error}") from None
     missing = f"there is no {str(wanted).replace(' ', '')} on the path; install it"
     raise NoInterpreterError(f"{wanted} cannot be installed: {reasons[0]}" if reasons else missing)
+
+
+def index_options(case: Case, arguments: Sequence[str]) -> list[str]:
+    """Return where else to look for what a case on the CPU needs; it is no part of what is asked for."""
+    needs_torch = any(not is_option(each) and Requirement(each).name == "torch" for each in arguments)
+    return cpu_torch.index_options() if needs_torch and not case.device.is_gpu else []
 
 
 def _make(

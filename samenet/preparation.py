@@ -224,7 +224,7 @@ def companions(entries: Sequence[Entry], plan: Plan, settings: Settings) -> list
     for role, implementation in limits if plan.workload.bounded and on_cpu else ():
         with contextlib.suppress(NoInterpreterError):
             limit = Case(implementation, Device("cpu"))
-            python = find_interpreter(implementation, settings.python, ROOT)
+            python = interpreter_of(limit, settings, say_nothing)
             added.append(Entry(label=limit.id, case=limit, python=python, root=ROOT, role=role))
     return added
 

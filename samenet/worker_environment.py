@@ -93,11 +93,16 @@ def environment_of(case: Case, threads: int, folder: Path) -> dict[str, str]:
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         }
         | shown_devices(case.device, os.environ)
-        | {
-            name: value.replace("{folder}", str(folder)).replace("{threads}", str(threads))
-            for name, value in case.implementation.variables.items()
-        }
+        | own_variables(case, threads, folder)
     )
+
+
+def own_variables(case: Case, threads: int, folder: Path) -> dict[str, str]:
+    """Return the variables that only the workers of this implementation have."""
+    return {
+        name: value.replace("{folder}", str(folder)).replace("{threads}", str(threads))
+        for name, value in case.implementation.variables.items()
+    }
 
 
 def shown_devices(device: Device, environment: Mapping[str, str]) -> dict[str, str]:

@@ -251,11 +251,6 @@ class Worker:
         """Return the weights after the last ``run``."""
         return tuple(map(unpack, self._ask("params")))
 
-    def disk_bytes(self) -> int:
-        """Return the size of the framework and of all that it requires."""
-        distributions = [distribution for _, distribution in self.case.implementation.packages]
-        return int(self._ask("disk_bytes", distributions=distributions))
-
     def versions(self) -> dict[str, str]:
         """Return the versions of Python, numpy and the framework."""
         distributions = [distribution for _, distribution in self.case.implementation.packages]

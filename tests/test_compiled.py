@@ -62,8 +62,8 @@ def test_the_loop_of_the_peak_computes_each_of_its_sums(tmp_path: Path) -> None:
     library.operations_of_pass.restype = ctypes.c_long
     library.multiply_and_add.argtypes = ctypes.c_long, ctypes.c_float, ctypes.c_float
     library.multiply_and_add.restype = ctypes.c_float
-    sums = 12
-    assert library.operations_of_pass() % (2 * sums) == 0
+    numbers = library.operations_of_pass() // 2
+    assert numbers >= 48
     for passes in (0, 1, 3, 40):
-        expected = sum(i * 0.5**passes + 2 * (1 - 0.5**passes) for i in range(sums))
+        expected = sum(i * 0.5**passes + 2 * (1 - 0.5**passes) for i in range(numbers))
         assert library.multiply_and_add(passes, 0.5, 1.0) == pytest.approx(expected)

@@ -17,7 +17,7 @@ import pytest
 from impls.lanes import Case, Device
 from samenet import cpu_torch
 from samenet.environments import ROOT
-from samenet.package_environments import requests
+from samenet.package_environments import index_options, requests
 from tests.support.workers import implementation
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ def test_where_its_index_cannot_be_reached_torch_comes_from_pypi(pypi: None, mon
 
 def test_environments_in_the_cache_have_the_same_torch(pypi: None, index: str) -> None:
     """Those that --install and --versions make; a GPU's and those without torch do not look there."""
-    wanted = f"--extra-index-url={index}"
-    assert wanted in requests(ON_CPU, ROOT)[0]
-    assert wanted not in requests(ON_GPU, ROOT)[0]
-    assert wanted not in requests(Case(implementation("jax"), Device("cpu")), ROOT)[0]
+    wanted, jax = f"--extra-index-url={index}", Case(implementation("jax"), Device("cpu"))
+    found = [index_options(case, requests(case, ROOT)[0]) for case in (ON_CPU, ON_GPU, jax)]
+    assert found == [[wanted], [], []]
+    assert wanted not in requests(ON_CPU, ROOT)[0]  # or an environment would be another one without a network
 
 
 def test_with_a_gpu_torch_comes_from_pypi(

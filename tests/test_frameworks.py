@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from impls.installed import size_on_disk
 from impls.registry import frameworks, own_implementations
-from impls.worker import Service
 from reports.overhead import overheads, picture, table
+from samenet.environments import disk_bytes
 from samenet.package_environments import made_environments
 from samenet.records import State
 from studies.wheels import Releases
@@ -72,9 +74,11 @@ def test_without_a_network_the_other_cases_are_measured(
 
 def test_what_a_package_takes_on_the_disk_includes_what_it_requires() -> None:
     """Each package once; one that is not there, as for another platform, is nothing."""
-    service = Service()
-    numpy, pandas = service.disk_bytes([]), service.disk_bytes(["pandas"])
-    assert numpy == service.disk_bytes(["NumPy", "numpy"]) == service.disk_bytes(["absent"])
+    numpy, pandas = size_on_disk([]), size_on_disk(["pandas"])
+    assert numpy == size_on_disk(["NumPy", "numpy"]) == size_on_disk(["absent"])
+    lane = replace(NAMES["numpy"], packages=(("pandas", "pandas"),))
+    assert disk_bytes(lane, Path(sys.executable)) == pandas
+    assert disk_bytes(lane, Path("/nowhere/python")) is None
     own = {name: size_of(name) for name in ("numpy", "pandas", "python-dateutil", "six", "pytz", "tzdata")}
     assert numpy == own["numpy"]
     assert own["numpy"] + own["pandas"] + own["python-dateutil"] <= pandas <= sum(own.values())

@@ -10,6 +10,7 @@ import pytest
 
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT
+from samenet.worker_environment import own_variables
 from tests.support.data import make_split
 from tests.support.workers import CASES, interpreter_for, live_worker
 
@@ -59,7 +60,7 @@ def test_a_worker_needs_little_more_than_its_framework_and_the_data(case: Case, 
     script = f"import {', '.join(imports)}\n{opened}\nprint({PEAK_KIB})"
     command = [str(interpreter_for(case)), "-c", script, case.implementation.trainer, str(case.device)]
     # Theano looks for a BLAS while it is imported, and fails without distutils, unless it is told that there is none.
-    variables = {"THEANO_FLAGS": "blas__ldflags=", **case.implementation.variables}
+    variables = {"THEANO_FLAGS": "blas__ldflags=", **own_variables(case, 2, caches)}
     bare = subprocess.check_output(command, text=True, cwd=ROOT, env=os.environ | variables)
     assert peak
     assert peak <= LIMIT * (1024 * int(bare) + 4 * images.images.size)

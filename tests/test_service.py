@@ -113,7 +113,7 @@ def test_requests_of_an_earlier_harness_are_understood() -> None:
 def test_only_the_requests_of_the_protocol_are_served(name: str) -> None:
     """Anything else is an error that lists them."""
     with pytest.raises(
-        ValueError, match=f"no request '{name}'; choose one of: load_framework, versions, disk_bytes, devices, "
+        ValueError, match=f"no request '{name}'; choose one of: load_framework, versions, devices, build, "
     ):
         serve(Requests((name, {})))
 

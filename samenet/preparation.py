@@ -209,7 +209,8 @@ def interpreter_of(case: Case, settings: Settings, say: Callable[[str], None]) -
         except SettingsError as error:  # the other cases may have what they need
             raise NoInterpreterError(str(error)) from None
         if made is None:
-            raise NoInterpreterError(f"{missing}, or add --install") from None
+            has_pins = (ROOT / "tox.ini").is_file()
+            raise NoInterpreterError(f"{missing}, or add --install" if has_pins else str(missing)) from None
         return made.python
 
 

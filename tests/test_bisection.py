@@ -169,8 +169,8 @@ def test_a_package_has_a_case() -> None:
     assert default_case("jax") == "jax-cpu"
     assert default_case("Theano_PyMC") == "theano-cpu"
     assert default_case("numpy") == default_case("python") == "numpy-cpu"
-    with pytest.raises(SettingsError, match="no case runs on tensorflow; name one with --case"):
-        default_case("tensorflow")
+    with pytest.raises(SettingsError, match="no case runs on caffe; name one with --case"):
+        default_case("caffe")
 
 
 def test_a_real_search_goes_on_after_it_was_killed(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:

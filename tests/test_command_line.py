@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @pytest.mark.alone
 def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
     """One benchmark a case, whose rounds are the worker's blocks, and the record next to it."""
-    result = bench.quiet("-k", "numpy-cpu or torch-cpu or [jax-cpu]", "--benchmark-save=first", frameworks=True)
+    result = bench.quiet("-k", "numpy-cpu or [torch-cpu] or [jax-cpu]", "--benchmark-save=first", frameworks=True)
     assert result.returncode == 0, result.stdout
     run = saved(tmp_path)
     benchmarks = {each["name"]: each for each in run["benchmarks"]}
@@ -70,7 +70,7 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
 @pytest.mark.alone
 def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
     """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
-    result = bench.quiet("-k", "numpy-cpu or torch-cpu", frameworks=True)
+    result = bench.quiet("-k", "numpy-cpu or [torch-cpu]", frameworks=True)
     lines = result.stdout.splitlines()
     first = next(number for number, line in enumerate(lines) if line.strip().startswith("book, Theano, CPU"))
     assert "3096" in lines[first]
@@ -110,7 +110,7 @@ def test_selection_happens_before_anything_starts(bench: Bench, tmp_path: Path) 
         (options.accelerator, "-1", "'-1' is not a GPU; write a whole number of 0 or more, or "),
         (options.positive, "0", "'0' is not a positive number"),
         (options.positive, "nan", "'nan' is not a positive number"),
-        (options.interpreter, "tensorflow=/usr/bin/python3", "names no implementation; write name=path with one of: "),
+        (options.interpreter, "caffe=/usr/bin/python3", "names no implementation; write name=path with one of: "),
         (options.interpreter, "torch=/nowhere/python", "/nowhere/python is not executable"),
         (options.interpreter, "torch=/", "/ is not executable"),
         (options.interpreter, "torch=", "the empty path is not executable"),
@@ -209,8 +209,8 @@ def test_cases_are_named_in_a_list(small_mnist: Path) -> None:
 
 def test_a_case_that_does_not_exist_is_refused(small_mnist: Path) -> None:
     """The message lists those that do."""
-    with pytest.raises(SettingsError, match="there is no case tensorflow-cpu; choose from: numpy-cpu, "):
-        Measurement(["tensorflow-cpu"], Settings(data=small_mnist))
+    with pytest.raises(SettingsError, match="there is no case caffe-cpu; choose from: numpy-cpu, "):
+        Measurement(["caffe-cpu"], Settings(data=small_mnist))
     for wrong in ("numpy-cpu:1", "numpy-cuda", "torch-cuda:one", "torch", ""):
         with pytest.raises(SettingsError, match=f"there is no case {wrong}; choose from: "):
             find_case(wrong)
@@ -277,7 +277,7 @@ def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp
     assert reasons["forgetful-cpu"].startswith("unverified: forgetful-cpu is not within the tolerance of the float64")
     assert "b1 is off by 1 " in reasons["forgetful-cpu"]
     assert reasons["slacking-cpu"].startswith("unverified: ")
-    assert reasons["absent-cpu"] == "skipped: no interpreter for absent; run: tox run -e absent"
+    assert reasons["absent-cpu"] == "skipped: no interpreter for absent; run: tox run -e absent, or add --install"
     assert all(each["seconds"] is None for each in run["samenet"]["cases_without_number"])
     crashed = next(each for each in run["samenet"]["cases_without_number"] if each["case"] == "crashing-cpu")
     assert len(crashed["rounds"]) == 2  # what was measured before the crash is in the record
@@ -289,7 +289,7 @@ def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp
 
 def test_an_interpreter_can_be_named(bench: Bench, tmp_path: Path) -> None:
     """``--python`` decides which interpreter serves a case, and a wrong one is a failed case with its reason."""
-    result = bench("-k", "torch-cpu", "--python", "torch=/usr/bin/python3", "--benchmark-save=one")
+    result = bench("-k", "[torch-cpu]", "--python", "torch=/usr/bin/python3", "--benchmark-save=one")
     assert result.returncode == pytest.ExitCode.TESTS_FAILED
     (case,) = saved(tmp_path)["samenet"]["cases_without_number"]
     assert "torch-cpu failed in" in case["reason"]

@@ -49,7 +49,7 @@ torch.cuda.Event, torch.cuda.synchronize = Event, lambda: None
 @without_gpu
 def test_without_a_gpu_its_cases_are_skipped_and_say_so(bench: Bench) -> None:
     """One sentence for all of them, one for Theano, whose reason is another."""
-    result = bench("-k", "[torch-cuda] or jax-scan-cuda or theano-cuda")
+    result = bench("-k", "[torch-cuda] or [jax-scan-cuda] or theano-cuda")
     assert result.returncode == 0, result.stdout
     assert "torch-cuda, jax-scan-cuda are skipped: no NVIDIA GPU was found" in result.stdout
     assert "theano-cuda is skipped: unsupported: Theano's GPU code needs libgpuarray" in result.stdout
@@ -58,7 +58,7 @@ def test_without_a_gpu_its_cases_are_skipped_and_say_so(bench: Bench) -> None:
 
 def test_each_gpu_that_is_asked_for_has_cases_of_its_own(bench: Bench) -> None:
     """``--gpu`` may be repeated; the first one needs no number."""
-    result = bench("--gpu", "0", "--gpu", "2", "-k", "jax-scan", "--collect-only", "-q")
+    result = bench("--gpu", "0", "--gpu", "2", "-k", "[jax-scan", "--collect-only", "-q")
     found = [line.partition("[")[2].rstrip("]") for line in result.stdout.splitlines() if "[" in line]
     assert found == ["jax-scan-cpu", "jax-scan-cuda", "jax-scan-cuda:2"]
 

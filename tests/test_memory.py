@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LIMIT = 1.5
 # What the framework itself imports at the first step.
 LATER = dict.fromkeys(("torch-compile", "torch-cudagraph"), "torch._inductor.compile_fx")
-LATER["autograd"] = "autograd.scipy.special"
+LATER |= {"autograd": "autograd.scipy.special", "flax": "flax.nnx", "flax-scan": "flax.nnx"}
 # One image on the device: where that is a GPU the process then has the driver's share of memory, hundreds of megabytes.
 OPEN = """
 import importlib

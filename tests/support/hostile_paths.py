@@ -41,7 +41,7 @@ class PathSituation:
     make: Callable[[Scene], None]
     states: dict[str, str] = field(default_factory=lambda: {"numpy-cpu": "valid", "torch-cpu": "valid"})
     sentence: str = ""
-    cases: str = "numpy-cpu or torch-cpu"
+    cases: str = "numpy-cpu or [torch-cpu]"
     protocol: tuple[str, ...] = QUICK
 
     @property
@@ -147,7 +147,7 @@ SITUATIONS = (
         situation="HOME cannot be written",
         make=scenes.home("/proc/none"),
         states={"numpy-cpu": "valid", "torch-cpu": "valid", "pytensor-cpu": "valid"},
-        cases="numpy-cpu or torch-cpu or pytensor-cpu",
+        cases="numpy-cpu or [torch-cpu] or pytensor-cpu",
     ),
     PathSituation(
         situation="`--against` in a hook of another repository",

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
 
-# Two tests at a time have more threads than CPUs: those of OpenMP that wait actively would take most of the time.
-PATIENT = {"OMP_WAIT_POLICY": "passive"} if os.environ.get("PYTEST_XDIST_WORKER") else {}
-
 two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
 
 
@@ -56,7 +53,7 @@ def live_worker(
     python, chosen = interpreter_for(case), choose_cpus(None) if cpus is None else cpus
     own = folder / case.id  # two that compile into one folder wait for each other
     own.mkdir(parents=True, exist_ok=True)
-    with Worker(case, python, ROOT, cpus=chosen, folder=own, environment=PATIENT | dict(environment or {})) as worker:
+    with Worker(case, python, ROOT, cpus=chosen, folder=own, environment=environment) as worker:
         worker.load_framework()
         if case.device.is_gpu and (reason := worker.missing_device()):
             pytest.skip(reason)

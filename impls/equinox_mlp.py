@@ -60,7 +60,9 @@ class EquinoxBase(JaxBase):
     def _build(self, workload: Workload, device: Device) -> None:
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
-        self._model = Network(workload, jax.random.key(0))
+        # Zeros, since ``load`` overwrites them: random weights would be compiled first.
+        shapes = eqx.filter_eval_shape(Network, workload, jax.random.key(0))
+        self._model = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         self._optimizer = optax.sgd(workload.learning_rate)
         self._optimizer_state = self._optimizer.init(eqx.filter(self._model, eqx.is_array))
 

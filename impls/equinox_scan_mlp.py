@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import optax
 
 from impls.equinox_mlp import EquinoxBase, Network
 from impls.jax_lanes import LENGTHS
-from impls.jax_scan_mlp import run_loops
+from impls.jax_scan_mlp import compiled_loop, run_loops
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32
@@ -34,23 +32,13 @@ def training_loop(static: Network, optimizer: optax.GradientTransformation, data
         # element at a time.
         return optax.softmax_cross_entropy(logits, jax.nn.one_hot(y, logits.shape[1])).mean()
 
-    # ``length`` is a constant of the compiled loop, as in jax's own lane.
-    @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def loop(length: int, state: State, first: int, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
-        def step(i: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-            (arrays, remembered), losses = carry
-            k = (first + i) % len(data)
-            x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
-            y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
-            loss, gradients = jax.value_and_grad(cost)(arrays, x, y)
-            updates, remembered = optimizer.update(gradients, remembered, arrays)
-            return (eqx.apply_updates(arrays, updates), remembered), losses.at[i].set(loss)
+    def update(state: State, x: jax.Array, y: jax.Array) -> tuple[State, jax.Array]:
+        arrays, remembered = state
+        loss, gradients = jax.value_and_grad(cost)(arrays, x, y)
+        updates, remembered = optimizer.update(gradients, remembered, arrays)
+        return (eqx.apply_updates(arrays, updates), remembered), loss
 
-        losses = jnp.zeros(length, jnp.float32)
-        carried: tuple[State, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
-        return carried
-
-    return loop
+    return compiled_loop(update, data)
 
 
 @final

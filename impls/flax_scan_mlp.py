@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, final
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import nnx
 
 from impls.flax_mlp import FlaxBase, Network
 from impls.jax_lanes import LENGTHS
-from impls.jax_scan_mlp import run_loops
+from impls.jax_scan_mlp import compiled_loop, run_loops
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32, Params
@@ -32,26 +30,13 @@ def training_loop(graph: nnx.GraphDef, data: Batches) -> jax.stages.Wrapped:
         # element at a time.
         return optax.softmax_cross_entropy(logits, jax.nn.one_hot(y, logits.shape[1])).mean()
 
-    # ``length`` is a constant of the compiled loop, as in jax's own lane.
-    @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def loop(
-        length: int, state: nnx.State, first: int, images: jax.Array, labels: jax.Array
-    ) -> tuple[nnx.State, jax.Array]:
-        def step(i: jax.Array, carry: tuple[nnx.State, jax.Array]) -> tuple[nnx.State, jax.Array]:
-            state, losses = carry
-            k = (first + i) % len(data)
-            x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
-            y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
-            model, optimizer = nnx.merge(graph, state)
-            loss, gradients = nnx.value_and_grad(cost)(model, x, y)
-            optimizer.update(model, gradients)
-            return nnx.state((model, optimizer)), losses.at[i].set(loss)
+    def update(state: nnx.State, x: jax.Array, y: jax.Array) -> tuple[nnx.State, jax.Array]:
+        model, optimizer = nnx.merge(graph, state)
+        loss, gradients = nnx.value_and_grad(cost)(model, x, y)
+        optimizer.update(model, gradients)
+        return nnx.state((model, optimizer)), loss
 
-        losses = jnp.zeros(length, jnp.float32)
-        carried: tuple[nnx.State, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
-        return carried
-
-    return loop
+    return compiled_loop(update, data)
 
 
 @final

@@ -26,6 +26,13 @@ DEVICES = ("cpu", "cuda", "rocm", "tpu")
 PRECISIONS = {"cuda": ("tf32", "bfloat16")}  # XLA's code for CPUs computes in float32 whatever it is asked for
 STEP = "the step, by XLA, at the first step"
 
+# What a loop over the steps has in common that XLA compiles.
+SCAN = {
+    "compile": "loops of fixed lengths, by XLA, in the constructor",
+    "donation": "weights donated",
+    "loop": f"compiled, {' or '.join(map(str, reversed(LENGTHS)))} steps a call",
+}
+
 PLAIN = XLA | {"compile": STEP, "loop": "Python", "loss": "log_softmax, fused by XLA"}
 
 IMPLEMENTATIONS = (
@@ -48,12 +55,7 @@ IMPLEMENTATIONS = (
         devices=DEVICES,
         remedies=REMEDIES,
         lane=Lane.TUNED,
-        manifest=PLAIN
-        | {
-            "compile": "loops of fixed lengths, by XLA, in the constructor",
-            "donation": "weights donated",
-            "loop": f"compiled, {' or '.join(map(str, reversed(LENGTHS)))} steps a call",
-        },
+        manifest=PLAIN | SCAN,
         manifest_on_gpu=XLA_ON_GPU,
         precisions=PRECISIONS,
     ),

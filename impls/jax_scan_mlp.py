@@ -13,7 +13,7 @@ from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import PRECISIONS, JaxBase, find_device, log_probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from impls.interface import Batches, Float32, Params
     from impls.lanes import Device
@@ -30,21 +30,35 @@ def training_loop(workload: Workload, data: Batches) -> jax.stages.Wrapped:
         # element at a time.
         return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
 
+    def update(params: Params, x: jax.Array, y: jax.Array) -> tuple[Params, jax.Array]:
+        loss, gradients = jax.value_and_grad(cost)(params, x, y)
+        return jax.tree.map(lambda p, g: p - workload.learning_rate * g, params, gradients), loss
+
+    return compiled_loop(update, data)
+
+
+def compiled_loop(
+    update: Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]], data: Batches
+) -> jax.stages.Wrapped:
+    """Return the loop as a function of its length, the state, the first minibatch, images and labels.
+
+    ``update`` returns the state after a minibatch, and its loss before the update. The state is donated.
+    """
+
     # ``length`` is a constant of the compiled loop: where it is an operand, XLA's loop on a GPU waits for the host to
     # read the condition before each step.
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def loop(length: int, params: Params, first: int, images: jax.Array, labels: jax.Array) -> tuple[Params, jax.Array]:
-        def step(i: jax.Array, carry: tuple[Params, jax.Array]) -> tuple[Params, jax.Array]:
-            params, losses = carry
+    def loop(length: int, state: Any, first: int, images: jax.Array, labels: jax.Array) -> tuple[Any, jax.Array]:  # noqa: ANN401
+        def step(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            state, losses = carry
             k = (first + i) % len(data)
             x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
             y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
-            loss, gradients = jax.value_and_grad(cost)(params, x, y)
-            params = jax.tree.map(lambda p, g: p - workload.learning_rate * g, params, gradients)
-            return params, losses.at[i].set(loss)
+            state, loss = update(state, x, y)
+            return state, losses.at[i].set(loss)
 
         losses = jnp.zeros(length, jnp.float32)
-        carried: tuple[Params, jax.Array] = jax.lax.fori_loop(0, length, step, (params, losses))
+        carried: tuple[Any, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
         return carried
 
     return loop

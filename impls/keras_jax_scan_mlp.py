@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, final
 
 import jax
-import jax.numpy as jnp
 import keras
 import numpy as np
 
 from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import JaxBase, find_device
-from impls.jax_scan_mlp import run_loops
+from impls.jax_scan_mlp import compiled_loop, run_loops
 from impls.keras_mlp import layers
 
 if TYPE_CHECKING:
@@ -36,23 +34,13 @@ def training_loop(workload: Workload, data: Batches, optimizer: keras.Optimizer)
         logits, _ = model.stateless_call(params, [], x, training=True)
         return cross_entropy(y, logits)
 
-    # ``length`` is a constant of the compiled loop, as in jax's own lane.
-    @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def loop(length: int, state: State, first: int, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
-        def step(i: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-            (params, variables), losses = carry
-            k = (first + i) % len(data)
-            x = jax.lax.dynamic_slice_in_dim(images, k * data.batch_size, data.batch_size)
-            y = jax.lax.dynamic_slice_in_dim(labels, k * data.batch_size, data.batch_size)
-            loss, gradients = jax.value_and_grad(cost)(params, x, y)
-            new, variables = optimizer.stateless_apply(variables, list(gradients), params)
-            return (tuple(new), variables), losses.at[i].set(loss)
+    def update(state: State, x: jax.Array, y: jax.Array) -> tuple[State, jax.Array]:
+        params, variables = state
+        loss, gradients = jax.value_and_grad(cost)(params, x, y)
+        new, variables = optimizer.stateless_apply(variables, list(gradients), params)
+        return (tuple(new), variables), loss
 
-        losses = jnp.zeros(length, jnp.float32)
-        carried: tuple[State, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
-        return carried
-
-    return loop
+    return compiled_loop(update, data)
 
 
 @final

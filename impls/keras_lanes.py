@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from impls.jax_lanes import LENGTHS, XLA
 from impls.jax_lanes import PACKAGES as JAX
+from impls.jax_lanes import SCAN, XLA
 from impls.lanes import Implementation, Lane
+from impls.tensorflow_lanes import PACKAGES as TENSORFLOW
+from impls.tensorflow_lanes import VARIABLES as TENSORFLOW_VARIABLES
 from impls.torch_lanes import PACKAGES as TORCH
 from impls.torch_lanes import PLAIN as TORCH_PLAIN
 
@@ -51,27 +53,17 @@ IMPLEMENTATIONS = (
         packages=(KERAS, *JAX),
         lane=Lane.TUNED,
         backend="jax-scan",
-        manifest=ON_JAX
-        | {
-            "compile": "loops of fixed lengths, by XLA, in the constructor",
-            "loop": f"compiled, {' or '.join(map(str, reversed(LENGTHS)))} steps a call",
-        },
+        manifest=ON_JAX | SCAN,
         variables=HOME | {"KERAS_BACKEND": "jax"},
     ),
     Implementation(
         name="keras-tensorflow",
         trainer=TRAINER,
         environment="tensorflow",
-        packages=(KERAS, ("tensorflow", "tensorflow-cpu")),
+        packages=(KERAS, *TENSORFLOW),
         backend="tensorflow",
         manifest=ON_TENSORFLOW,
-        variables=HOME
-        | {
-            "KERAS_BACKEND": "tensorflow",
-            "TF_NUM_INTRAOP_THREADS": "{threads}",
-            "TF_NUM_INTEROP_THREADS": "{threads}",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-        },
+        variables=HOME | TENSORFLOW_VARIABLES | {"KERAS_BACKEND": "tensorflow"},
     ),
     Implementation(
         name="keras-torch",

@@ -203,9 +203,8 @@ def interpreter_of(case: Case, settings: Settings, say: Callable[[str], None]) -
     try:
         return find_interpreter(case.implementation, settings.python, ROOT, case.device)
     except NoInterpreterError as missing:
-        made = find_made(case, ROOT)
         try:
-            made = made or (obtain(case, ROOT, say) if settings.install else None)
+            made = obtain(case, ROOT, say) if settings.install else find_made(case, ROOT)
         except SettingsError as error:  # the other cases may have what they need
             raise NoInterpreterError(str(error)) from None
         if made is None:

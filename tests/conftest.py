@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from impls.lanes import Case
 from samenet.environments import ROOT, tox_folder
@@ -47,11 +48,13 @@ def own_a_cpu(process: str) -> None:
     """
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[int(process.removeprefix("gw")) % len(cpus)]})
+    threadpool_limits(1)  # or numpy's threads, one for each CPU that there was, would wait for each other
     folder = Path(tempfile.gettempdir()) / process
     folder.mkdir(exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a lane in one process, since they share its worker and what it has compiled."""
     for item in items:

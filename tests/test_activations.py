@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from impls.lanes import Lane
 from impls.registry import implementations
@@ -36,18 +34,9 @@ plain_lanes = pytest.mark.parametrize(
 
 @plain_lanes
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(network.values()))
-@settings(max_examples=2, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(
-    hidden=st.integers(1, 40),
-    n_pool=st.integers(2, 5),
-    init=st.sampled_from(["glorot", "glorot_normal", "book"]),
-    leak=st.sampled_from([0.0, 0.25, 0.875]),
-)
-def test_every_network_agrees_with_the_reference(  # noqa: PLR0917  # hypothesis fills them in
-    worker: Worker, network: dict[str, Any], hidden: int, n_pool: int, init: str, leak: float
-) -> None:
-    """Losses and weights are within float32's own rounding, with odd sizes and pools of 2 to 5."""
-    sizes = Workload(inputs=31, hidden=hidden, batch_size=BATCH_SIZE, n_pool=n_pool, init=init, leak=leak)
+def test_every_network_agrees_with_the_reference(worker: Worker, network: dict[str, Any]) -> None:
+    """Losses and weights are within float32's own rounding, with odd sizes, another initialisation and a slope."""
+    sizes = Workload(inputs=31, hidden=13, batch_size=BATCH_SIZE, n_pool=3, init="glorot_normal", leak=0.875)
     assert_agreement(worker, replace(sizes, **network), rows=100)
 
 

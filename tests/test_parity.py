@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 WORKLOADS = [
     Workload(),
-    Workload(init="book"),
     Workload(hidden=33, batch_size=7, learning_rate=0.1),
     Workload(inputs=17, hidden=1, classes=3, batch_size=64, seed=2, learning_rate=0.5),
     Workload(inputs=5, hidden=101, classes=7, batch_size=1, seed=3, init="book"),
@@ -65,17 +64,17 @@ def test_a_lower_precision_has_a_tolerance_of_its_own(worker: Worker, precision:
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-@pytest.mark.parametrize("name", Workload().shapes)
-def test_mistakes_are_noticed_in_every_precision(precision: str, name: str) -> None:
+def test_mistakes_are_noticed_in_every_precision(precision: str) -> None:
     """A parameter that is not updated fails parity in bfloat16 too, and so does a wrong learning rate."""
     workload = Workload(batch_size=100, precision=precision)
     truth = Reference(workload, make_split(1000), initial_params(workload))
     losses, params = in_float64(workload, truth.steps)
     assert truth.judge(losses, params).verified
     assert not truth.judge(*in_float64(workload, truth.steps, learning_rate=0.015)).verified
-    kept, index = list(params), list(workload.shapes).index(name)
-    kept[index] = initial_params(workload)[index]
-    assert not truth.judge(losses, tuple(kept)).verified
+    for index, initial in enumerate(initial_params(workload)):
+        kept = list(params)
+        kept[index] = initial
+        assert not truth.judge(losses, tuple(kept)).verified, list(workload.shapes)[index]
 
 
 def test_a_run_starts_from_the_initial_weights_or_continues(worker: Worker) -> None:

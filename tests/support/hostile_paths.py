@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from tests.support.scenes import Scene
 
-QUICK = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100")
+BRIEF = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload")
+QUICK = (*BRIEF, "hidden=20,batch_size=100")
+LINEAR = (*BRIEF, "model=linear,batch_size=100")  # for what compiles anew, which takes half as long
 AGAINST = (
     *QUICK[-2:],
     "--against",
@@ -65,6 +67,7 @@ SITUATIONS = (
         make=scenes.theano_everywhere,
         states={"theano-cpu": "valid"},
         cases="theano-cpu",
+        protocol=LINEAR,
     ),
     PathSituation(
         situation="a colon in the path of Theano's environment",
@@ -94,7 +97,12 @@ SITUATIONS = (
         sentence="numpy-cpu does not start: ... is not UTF-8; rename it",
         cases="numpy-cpu",
     ),
-    PathSituation(situation="the name of the data's folder is not UTF-8", make=scenes.data_not_utf8),
+    PathSituation(
+        situation="the name of the data's folder is not UTF-8",
+        make=scenes.data_not_utf8,
+        states=NUMPY,
+        cases="numpy-cpu",
+    ),
     PathSituation(situation="TMPDIR is mounted noexec", make=scenes.mounted("noexec")),
     PathSituation(
         situation="TMPDIR is mounted noexec, `theano`",
@@ -128,7 +136,9 @@ SITUATIONS = (
         states={},
         sentence="TMPDIR is ..., which is not a folder that can be written (No such file or directory); set it to one",
     ),
-    PathSituation(situation="the lock belongs to another user", make=scenes.foreign_lock),
+    PathSituation(
+        situation="the lock belongs to another user", make=scenes.foreign_lock, states=NUMPY, cases="numpy-cpu"
+    ),
     PathSituation(
         situation="another process holds the lock",
         make=scenes.held_lock,
@@ -148,6 +158,7 @@ SITUATIONS = (
         make=scenes.home("/proc/none"),
         states={"numpy-cpu": "valid", "torch-cpu": "valid", "pytensor-cpu": "valid"},
         cases="numpy-cpu or [torch-cpu] or pytensor-cpu",
+        protocol=LINEAR,
     ),
     PathSituation(
         situation="`--against` in a hook of another repository",

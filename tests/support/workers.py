@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from impls.lanes import Case, Implementation
+    from impls.workload import Params
+    from samenet.data import Split
 
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
 
@@ -60,13 +63,18 @@ def live_worker(
         yield worker
 
 
+@cache
+def training(workload: Workload, rows: int) -> tuple[Split, Params, Reference]:
+    """Return data of ``rows`` images, the weights to start from, and the reference, which is the same for each lane."""
+    split, initial = make_split(rows, workload.inputs, workload.classes), initial_params(workload)
+    return split, initial, Reference(workload, split, initial)
+
+
 def assert_agreement(worker: Worker, workload: Workload, rows: int) -> None:
     """Train on ``rows`` images that have something to learn, three minibatches at least, as the reference does."""
     if reason := worker.case.unsupported(workload):
         pytest.skip(reason)
-    split = make_split(max(rows, 3 * workload.batch_size), workload.inputs, workload.classes)
-    initial = initial_params(workload)
-    reference = Reference(workload, split, initial)
+    split, initial, reference = training(workload, max(rows, 3 * workload.batch_size))
     worker.build(workload, split, initial)
     losses = worker.run(reference.steps).losses
     parity = reference.judge(losses, worker.params())

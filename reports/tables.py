@@ -60,8 +60,8 @@ def comparison(
     """Return one row a case: the book's first, then those with a number from fast to slow, then the others."""
     time = Column(f"{cases[0].iterations:,} iterations (s)", "time", numeric=True, rank=0)
     speedup = Column(f"speedup over {baseline}", "speedup", numeric=True, rank=0)
-    columns = [CASE, VERSIONS, time, speedup, BOUND, PEAK, RATE, ENERGY]
-    columns += [ERRORS, BUILD, FIRST, MEMORY, state_column(cases)]
+    columns = [CASE, time, speedup, BOUND, PEAK, RATE, ENERGY, ERRORS, state_column(cases)]
+    columns += [BUILD, FIRST, MEMORY, VERSIONS]
     if not any(case.joules for case in cases):
         columns.remove(ENERGY)
     if not (peak and peak.state is State.VALID):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+FRAMEWORKS = {"numpy", "torch", "theano", "pytensor"}  # of all situations; each has an environment of its name
 # What option strings are split at, unquoted or substituted by; a folder's name may have all of it.
 ODD = "sp ace, ü 'q' \"d\" 100%s a=b #1 $HOME;(x)&{y}"
 
@@ -47,10 +49,15 @@ class Scene:
         self.environment["TMPDIR"] = str(folder)
         return folder
 
+    @property
+    def tox(self) -> Path:
+        """The folder with the environments that the cases need: more would be more bounds to start and to try."""
+        return self.folder / "tox"
+
     def environments(self, name: str) -> None:
         """Reach the environments of the frameworks through a folder of this name."""
         link = self.make(f"{name}/below") / "tox"
-        link.symlink_to(tox_folder(ROOT).absolute())
+        link.symlink_to(self.tox)
         self.environment["TOX_WORK_DIR"] = str(link)
 
     def checkout(self, name: str = "checkout") -> Repository:
@@ -74,7 +81,10 @@ class Scene:
             shell = f'set -e; {self.mount}; exec "$@"'
             command = ["unshare", "--mount", "--map-root-user", "bash", "-c", shell, "bash", *command]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))}
-        kept |= {"TOX_WORK_DIR": str(tox_folder(ROOT)), "SAMENET_DATA": str(self.data), "COLUMNS": "160"}
+        self.tox.mkdir()
+        for name in FRAMEWORKS & set(re.findall(r"\w+", cases)):
+            (self.tox / name).symlink_to(tox_folder(ROOT).absolute() / name)
+        kept |= {"TOX_WORK_DIR": str(self.tox), "SAMENET_DATA": str(self.data), "COLUMNS": "160"}
         merged = {name: value for name, value in (kept | self.environment).items() if value is not None}
         return subprocess.run(
             command,
@@ -104,7 +114,7 @@ def option_like(scene: Scene) -> None:
     scene.storage = "-storage"
     scene.checkout()
     scene.temporary("new\nline")
-    (scene.make("-dash/a=b//c") / "tox").symlink_to(tox_folder(ROOT).absolute())
+    (scene.make("-dash/a=b//c") / "tox").symlink_to(scene.tox)
     python = f"/{scene.folder}/-dash/a=b/c/tox/numpy/bin/python"
     scene.options = [f"--python=numpy={python}"]
     scene.environment["TOX_WORK_DIR"] = f"/{scene.folder}/-dash/a=b/c/tox"

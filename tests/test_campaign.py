@@ -215,10 +215,10 @@ def test_neighbours_make_a_case_contended() -> None:
 
 def test_one_thread_means_one_cpu(bench: Bench, tmp_path: Path) -> None:
     """With ``--threads 1`` no case uses more than one CPU, XLA's included."""
-    selected = "numpy-cpu or [torch-cpu] or [jax-cpu] or theano-cpu"
-    bench("-k", selected, "--threads", "1", "--iterations", "1000", "--benchmark-save=one", frameworks=True)
+    selected = "numpy-cpu or [jax-cpu]"
+    bench("-k", selected, "--threads", "1", "--iterations", "500", "--benchmark-save=one", frameworks=True)
     results = records(tmp_path)
-    assert len(results) == 4
+    assert len(results) == 2
     for name, result in results.items():
         assert result["rounds"], result["reason"]
         for each in result["rounds"]:

@@ -1,4 +1,4 @@
-"""Every activation and both models are the same in every framework, whatever the sizes, kinks included."""
+"""Every activation and both models are the same in every framework, with odd sizes and at kinks."""
 
 from __future__ import annotations
 

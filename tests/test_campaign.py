@@ -59,7 +59,7 @@ def burners(cpus: Sequence[int]) -> Iterator[None]:
             process.wait()
 
 
-AUDIT_SECONDS = 0.25  # of CPU time in a run, about
+AUDIT_SECONDS = 0.25  # of each CPU in a run, about
 LEFT_OVER = 0.4  # share of a run's CPU time after it, between BLAS threads that look for work and half of the work
 
 
@@ -77,7 +77,7 @@ def audit(worker: Worker) -> Audit:
     worker.build(workload, make_split(1800), initial_params(workload))
     worker.run(5)  # which is where some compile
     five = min(worker.run(5).cpu_seconds for _ in range(3))
-    steps = max(5, int(5 * AUDIT_SECONDS / five))
+    steps = max(5, int(5 * AUDIT_SECONDS * len(worker.cpus) / five))
     once, twice, after = [], [], []
     for _ in range(2):
         once.append(worker.run(steps))
@@ -102,9 +102,9 @@ def worked_afterwards(worker: Worker) -> float:
 
 
 def test_run_returns_only_when_the_work_is_done(worker: Worker) -> None:
-    """Twice the steps take more, nothing is left to do afterwards, and one CPU was one CPU, or two were two.
+    """Twice the steps take more, nothing is left to do afterwards, and no more CPUs were busy than the worker has.
 
-    A neighbour can only add to the first and take from the last.
+    That is one where tests run in two processes. A neighbour can only add to the first and take from the last.
     """
     found = audit(worker)
     assert found.ratio > 1.3

@@ -1,4 +1,4 @@
-"""No lane holds the images twice, nor more and more from step to step."""
+"""No lane on the CPU holds the images twice, nor more and more from step to step."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ if TYPE_CHECKING:
 
 LIMIT = 1.5  # a quarter is the message with the images, which are bytes in it
 WORKLOAD = Workload(hidden=50)
-STEPS = 84  # one more than a pass; if each of them left its minibatch, the images would be there twice
+PASS = 84  # steps, one more than it has; if each of them left its minibatch, the images would be there twice
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def images() -> Split:
     """Return as many images as MNIST has to train on."""
     return make_split(50_000)
 
 
 def test_a_worker_holds_the_images_once(worker: Worker, images: Split) -> None:
-    """A whole pass takes at most 1.5 times the memory of the float32 images, besides what a few of them take."""
+    """A pass over them takes at most 1.5 times the memory of the float32 images, besides what two minibatches take."""
+    if worker.case.device.is_gpu:
+        pytest.skip("the images are in the memory of the GPU")
     worker.build(WORKLOAD, make_split(1200), initial_params(WORKLOAD))
-    worker.run(STEPS)  # which imports and compiles whatever is needed
-    Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # from now on the peak is what it holds, or more
+    worker.run(2)  # which imports and compiles whatever is needed
+    try:
+        Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # from now on the peak is what it holds, or more
+    except OSError as error:
+        pytest.skip(f"this kernel does not forget a peak: {error}")
     few = worker.memory()["peak_bytes"]
     worker.build(WORKLOAD, images, initial_params(WORKLOAD))
-    worker.run(STEPS)
+    worker.run(PASS)
     many = worker.memory()["peak_bytes"]
     assert few
     assert many

@@ -107,7 +107,7 @@ class Unfinished(_Sound):
     """Returns while half of the work is still under way, as a device does that nobody has waited for."""
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Train, and leave the rest of the steps to a thread, which waits until this one has answered."""
+        """Train, and leave the rest of the steps to a thread, which begins when this one has had time to answer."""
         losses = np.zeros(steps, np.float32)
         losses[: steps // 2] = super().run(steps // 2, first)
         threading.Timer(0.05, super().run, (steps - steps // 2, first + steps // 2)).start()

@@ -156,8 +156,8 @@ SITUATIONS = (
     PathSituation(
         situation="HOME cannot be written",
         make=scenes.home("/proc/none"),
-        states={"numpy-cpu": "valid", "torch-cpu": "valid", "pytensor-jax-cpu": "valid"},
-        cases="numpy-cpu or [torch-cpu] or pytensor-jax-cpu",
+        states=dict.fromkeys(("numpy-cpu", "torch-cpu", "numba-cpu", "pytensor-jax-cpu"), "valid"),
+        cases="numpy-cpu or [torch-cpu] or numba-cpu or pytensor-jax-cpu",
     ),
     PathSituation(
         situation="`--against` in a hook of another repository",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from impls.registry import own_implementations
 from samenet.environments import ROOT, tox_folder
 from tests.support.command_line import PYTEST
 from tests.support.kernel import namespace_refusal
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-FRAMEWORKS = {"numpy", "torch", "theano", "pytensor"}  # of all situations; each has an environment of its name
+ENVIRONMENTS = {implementation.environment for implementation in own_implementations()}
 # What option strings are split at, unquoted or substituted by; a folder's name may have all of it.
 ODD = "sp ace, ü 'q' \"d\" 100%s a=b #1 $HOME;(x)&{y}"
 
@@ -82,7 +83,7 @@ class Scene:
             command = ["unshare", "--mount", "--map-root-user", "bash", "-c", shell, "bash", *command]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))}
         self.tox.mkdir()
-        for name in FRAMEWORKS & set(re.findall(r"\w+", cases)):
+        for name in ENVIRONMENTS & set(re.findall(r"\w+", cases)):
             (self.tox / name).symlink_to(tox_folder(ROOT).absolute() / name)
         kept |= {"TOX_WORK_DIR": str(self.tox), "SAMENET_DATA": str(self.data), "COLUMNS": "160"}
         merged = {name: value for name, value in (kept | self.environment).items() if value is not None}

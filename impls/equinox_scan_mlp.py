@@ -9,8 +9,7 @@ import jax
 import optax
 
 from impls.equinox_mlp import EquinoxBase, Network
-from impls.jax_lanes import LENGTHS
-from impls.jax_scan_mlp import compiled_loop, run_loops
+from impls.jax_scan_mlp import compile_loops, compiled_loop, run_loops
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32
@@ -51,8 +50,8 @@ class EquinoxScanTrainer(EquinoxBase):
         self._images, self._labels = data.images, data.labels
         arrays, self._static = eqx.partition(self._model, eqx.is_array)
         loop = training_loop(self._static, self._optimizer, data)
-        given = (arrays, self._optimizer_state), 0, self._images, self._labels
-        self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
+        state = arrays, self._optimizer_state
+        self._loops = compile_loops(loop, state, self._images, self._labels)
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""

@@ -9,8 +9,7 @@ import optax
 from flax import nnx
 
 from impls.flax_mlp import FlaxBase, Network
-from impls.jax_lanes import LENGTHS
-from impls.jax_scan_mlp import compiled_loop, run_loops
+from impls.jax_scan_mlp import compile_loops, compiled_loop, run_loops
 
 if TYPE_CHECKING:
     from impls.interface import Batches, Float32, Params
@@ -50,8 +49,7 @@ class FlaxScanTrainer(FlaxBase):
         self._objects = self._model, self._optimizer
         graph, self._state = nnx.split(self._objects)
         loop = training_loop(graph, data)
-        given = self._state, 0, self._images, self._labels
-        self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
+        self._loops = compile_loops(loop, self._state, self._images, self._labels)
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""

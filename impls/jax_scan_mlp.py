@@ -64,6 +64,11 @@ def compiled_loop(
     return loop
 
 
+def compile_loops(loop: jax.stages.Wrapped, state: Any, images: jax.Array, labels: jax.Array) -> dict[int, Any]:  # noqa: ANN401
+    """Return the loop for each of its lengths, compiled for a state of these shapes, so that no later run has to."""
+    return {length: loop.lower(length, state, 0, images, labels).compile() for length in LENGTHS}
+
+
 def run_loops(
     loops: Mapping[int, Any],
     state: Any,  # noqa: ANN401  # weights, and what else a library carries
@@ -93,11 +98,8 @@ class JaxScanTrainer(JaxBase):
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
         self._images, self._labels = data.images, data.labels
-        loop = training_loop(workload, data)
         shapes = tuple(jax.ShapeDtypeStruct(shape, np.float32) for shape in workload.shapes.values())
-        self._loops = {
-            length: loop.lower(length, shapes, 0, self._images, self._labels).compile() for length in LENGTHS
-        }
+        self._loops = compile_loops(training_loop(workload, data), shapes, self._images, self._labels)
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""

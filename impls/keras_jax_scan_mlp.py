@@ -8,9 +8,8 @@ import jax
 import keras
 import numpy as np
 
-from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import JaxBase, find_device
-from impls.jax_scan_mlp import compiled_loop, run_loops
+from impls.jax_scan_mlp import compile_loops, compiled_loop, run_loops
 from impls.keras_mlp import layers
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class KerasJaxScanTrainer(JaxBase):
         loop = training_loop(workload, data, optimizer)
         shapes = tuple(jax.ShapeDtypeStruct(shape, np.float32) for shape in workload.shapes.values())
         self._variables = [variable.value for variable in optimizer.variables]
-        given = (shapes, self._variables), 0, self._images, self._labels
-        self._loops = {length: loop.lower(length, *given).compile() for length in LENGTHS}
+        self._loops = compile_loops(loop, (shapes, self._variables), self._images, self._labels)
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import equinox as eqx
 import jax
 import optax
 
 from impls.equinox_mlp import EquinoxBase, Network
-from impls.jax_scan_mlp import compile_loops, compiled_loop, run_loops
+from impls.jax_scan_mlp import compile_loops, loop_over_steps, run_loops
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Batches, Float32
     from impls.lanes import Device
     from impls.workload import Workload
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     State = tuple[Network, optax.OptState]  # the arrays of the model, and what the optimizer remembers
 
 
-def training_loop(static: Network, optimizer: optax.GradientTransformation, data: Batches) -> jax.stages.Wrapped:
-    """Return the compiled loop as a function of its length, the state, the first minibatch, images and labels.
+def training_loop(static: Network, optimizer: optax.GradientTransformation, data: Batches) -> Callable[..., Any]:
+    """Return the loop as a function of its length, the state, the first minibatch, images and labels.
 
     ``static`` is what the model has besides arrays.
     """
@@ -37,7 +39,7 @@ def training_loop(static: Network, optimizer: optax.GradientTransformation, data
         updates, remembered = optimizer.update(gradients, remembered, arrays)
         return (eqx.apply_updates(arrays, updates), remembered), loss
 
-    return compiled_loop(update, data)
+    return loop_over_steps(update, data)
 
 
 @final
@@ -45,7 +47,7 @@ class EquinoxScanTrainer(EquinoxBase):
     """What Equinox's experts write: no Python between two steps, nor filter_jit around them."""
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
-        """Compile the loop for each of its lengths, so that no later run has to."""
+        """Compile the loop, so that no later run has to."""
         self._build(workload, device)
         self._images, self._labels = data.images, data.labels
         arrays, self._static = eqx.partition(self._model, eqx.is_array)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import jax
 import optax
 from flax import nnx
 
 from impls.flax_mlp import FlaxBase, Network
-from impls.jax_scan_mlp import compile_loops, compiled_loop, run_loops
+from impls.jax_scan_mlp import compile_loops, loop_over_steps, run_loops
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Batches, Float32, Params
     from impls.lanes import Device
     from impls.workload import Workload
 
 
-def training_loop(graph: nnx.GraphDef, data: Batches) -> jax.stages.Wrapped:
-    """Return the compiled loop as a function of its length, the state, the first minibatch, images and labels.
+def training_loop(graph: nnx.GraphDef, data: Batches) -> Callable[..., Any]:
+    """Return the loop as a function of its length, the state, the first minibatch, images and labels.
 
     The state is that of the model and the optimizer that ``graph`` describes.
     """
@@ -35,7 +37,7 @@ def training_loop(graph: nnx.GraphDef, data: Batches) -> jax.stages.Wrapped:
         optimizer.update(model, gradients)
         return nnx.state((model, optimizer)), loss
 
-    return compiled_loop(update, data)
+    return loop_over_steps(update, data)
 
 
 @final
@@ -43,7 +45,7 @@ class FlaxScanTrainer(FlaxBase):
     """What Flax's experts write: the model is taken apart before the loop and put together after it."""
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
-        """Compile the loop for each of its lengths, so that no later run has to."""
+        """Compile the loop, so that no later run has to."""
         self._build(workload, device)
         self._images, self._labels = data.images, data.labels
         self._objects = self._model, self._optimizer

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from impls.workload import Workload
 
 
-def training_loop(workload: Workload, data: Batches) -> jax.stages.Wrapped:
-    """Return the compiled loop as a function of its length, the weights, the first minibatch, images and labels."""
+def training_loop(workload: Workload, data: Batches) -> Callable[..., Any]:
+    """Return the loop as a function of its length, the weights, the first minibatch, images and labels."""
     network = log_probabilities(workload)
 
     def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -34,20 +34,18 @@ def training_loop(workload: Workload, data: Batches) -> jax.stages.Wrapped:
         loss, gradients = jax.value_and_grad(cost)(params, x, y)
         return jax.tree.map(lambda p, g: p - workload.learning_rate * g, params, gradients), loss
 
-    return compiled_loop(update, data)
+    return loop_over_steps(update, data)
 
 
-def compiled_loop(
+def loop_over_steps(
     update: Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]], data: Batches
-) -> jax.stages.Wrapped:
+) -> Callable[..., Any]:
     """Return the loop as a function of its length, the state, the first minibatch, images and labels.
 
-    ``update`` returns the state after a minibatch, and its loss before the update. The state is donated.
+    ``update`` returns the state after a minibatch, and its loss before the update. The loop returns the last state, and
+    the losses with zeros after them.
     """
 
-    # ``length`` is a constant of the compiled loop: where it is an operand, XLA's loop on a GPU waits for the host to
-    # read the condition before each step.
-    @partial(jax.jit, static_argnums=0, donate_argnums=1)
     def loop(length: int, state: Any, first: int, images: jax.Array, labels: jax.Array) -> tuple[Any, jax.Array]:  # noqa: ANN401
         def step(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             state, losses = carry
@@ -57,16 +55,29 @@ def compiled_loop(
             state, loss = update(state, x, y)
             return state, losses.at[i].set(loss)
 
-        losses = jnp.zeros(length, jnp.float32)
+        losses = jnp.zeros(LENGTHS[0], jnp.float32)
         carried: tuple[Any, jax.Array] = jax.lax.fori_loop(0, length, step, (state, losses))
         return carried
 
     return loop
 
 
-def compile_loops(loop: jax.stages.Wrapped, state: Any, images: jax.Array, labels: jax.Array) -> dict[int, Any]:  # noqa: ANN401
-    """Return the loop for each of its lengths, compiled for a state of these shapes, so that no later run has to."""
-    return {length: loop.lower(length, state, 0, images, labels).compile() for length in LENGTHS}
+def of_fixed_length(loop: Callable[..., Any]) -> jax.stages.Wrapped:
+    """Return ``loop`` for a GPU: where its length is an operand, XLA waits for the host before each step."""
+    return jax.jit(loop, static_argnums=0, donate_argnums=1)
+
+
+def compile_loops(loop: Callable[..., Any], state: Any, images: jax.Array, labels: jax.Array) -> dict[int, Any]:  # noqa: ANN401
+    """Return ``loop`` for each length that it may have, the largest first, compiled for a state of these shapes.
+
+    On the CPU one loop has every length.
+    """
+    longest, *_ = LENGTHS
+    if images.devices().pop().platform == "cpu":
+        compiled = jax.jit(loop, donate_argnums=1).lower(longest, state, 0, images, labels).compile()
+        return {length: partial(compiled, length) for length in range(longest, 0, -1)}
+    fixed = of_fixed_length(loop)
+    return {length: fixed.lower(length, state, 0, images, labels).compile() for length in LENGTHS}
 
 
 def run_loops(
@@ -80,13 +91,16 @@ def run_loops(
 
     The last loss does not depend on the last update.
     """
-    losses, begin, end = [], first, first + steps
+    losses, lengths, begin, end = [], [], first, first + steps
     for length, loop in loops.items():
         while end - begin >= length:
             state, chunk = loop(state, begin, *data)
             losses.append(chunk)
+            lengths.append(length)
             begin += length
-    return jax.block_until_ready(state), np.concatenate(jax.device_get(losses))
+    jax.block_until_ready(state)
+    made = zip(jax.device_get(losses), lengths, strict=True)
+    return state, np.concatenate([chunk[:length] for chunk, length in made])
 
 
 @final
@@ -94,7 +108,7 @@ class JaxScanTrainer(JaxBase):
     """What jax's experts write: no Python between two steps."""
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
-        """Compile the loop for each of its lengths, so that no later run has to."""
+        """Compile the loop, so that no later run has to."""
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
         self._images, self._labels = data.images, data.labels

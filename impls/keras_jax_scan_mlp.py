@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import jax
 import keras
 import numpy as np
 
 from impls.jax_mlp import JaxBase, find_device
-from impls.jax_scan_mlp import compile_loops, compiled_loop, run_loops
+from impls.jax_scan_mlp import compile_loops, loop_over_steps, run_loops
 from impls.keras_mlp import layers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impls.interface import Batches, Float32, Params
     from impls.lanes import Device
     from impls.workload import Workload
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     State = tuple[Params, list[jax.Array]]
 
 
-def training_loop(workload: Workload, data: Batches, optimizer: keras.Optimizer) -> jax.stages.Wrapped:
-    """Return the compiled loop, a function of its length, ``state``, the first minibatch, images and labels.
+def training_loop(workload: Workload, data: Batches, optimizer: keras.Optimizer) -> Callable[..., Any]:
+    """Return the loop, a function of its length, ``state``, the first minibatch, images and labels.
 
     ``state`` is the weights and the variables of the optimizer, which are the number of steps and the learning rate.
     """
@@ -39,7 +41,7 @@ def training_loop(workload: Workload, data: Batches, optimizer: keras.Optimizer)
         new, variables = optimizer.stateless_apply(variables, list(gradients), params)
         return (tuple(new), variables), loss
 
-    return compiled_loop(update, data)
+    return loop_over_steps(update, data)
 
 
 @final
@@ -47,7 +49,7 @@ class KerasJaxScanTrainer(JaxBase):
     """What Keras's experts write: its layers, loss and optimizer, and no Python between two steps."""
 
     def __init__(self, workload: Workload, data: Batches, device: Device) -> None:
-        """Compile the loop for each of its lengths, so that no later run has to."""
+        """Compile the loop, so that no later run has to."""
         self._device = find_device(device)
         self._images, self._labels = data.images, data.labels
         optimizer = keras.optimizers.SGD(workload.learning_rate)

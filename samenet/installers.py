@@ -33,6 +33,7 @@ DROPPED = re.compile(
     r"PYTHON.*|VIRTUAL_ENV|PIP_(TARGET|PREFIX|USER|ROOT|PYTHON|REQUIRE_VIRTUALENV)|UV_(SYSTEM_)?PYTHON"
 )
 UNREACHABLE = re.compile("after connection broken by|Failed to fetch|error sending request")
+UV_EXPLAINS = r"cause: |\u2570\u2500\u25b6 "  # an arrow in its earlier versions
 MOST_CHARACTERS = 300  # of a reason; uv explains at length
 
 
@@ -224,6 +225,6 @@ def failure(written: str) -> InstallError:
     lines = [line.strip() for line in written.splitlines() if line.strip()]
     of_pip = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     causes = [line for line in of_pip if line.startswith(("No matching distribution", "Cannot install"))]
-    of_uv = " ".join(lines).partition("\u2570\u2500\u25b6 ")[2]  # the arrow before its explanation
-    reason = next(iter([*causes, *of_pip[-1:], *filter(None, [of_uv]), *lines[-1:]]), "it does not say why")
+    of_uv = re.split(UV_EXPLAINS, " ".join(lines), maxsplit=1)[1:]
+    reason = next(iter([*causes, *of_pip[-1:], *of_uv, *lines[-1:]]), "it does not say why")
     return InstallError(shorten(reason, MOST_CHARACTERS, placeholder=" ..."))

@@ -21,6 +21,7 @@ from samenet.environments import environment_name, find_interpreter, tox_folder,
 from samenet.errors import NoInterpreterError, RevisionError
 from samenet.failures import first_line
 from samenet.git import git, is_tracked
+from samenet.installers import UV_EXPLAINS, failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,10 +106,9 @@ def without_extras(pins: str) -> str:
 
 
 def tox_reason(output: str, errors: str, pins: str) -> str:
-    """Return why tox failed: pip's error, or that of the import; tox itself ends with ``evaluation failed``."""
-    of_pip = [line for line in errors.splitlines() if line.startswith("ERROR: ")]
-    if of_pip:
-        return of_pip[-1].removeprefix("ERROR: ")
+    """Return why tox failed: pip's or uv's error, or that of the import; tox ends with ``evaluation failed``."""
+    if re.search(f"^ERROR: |{UV_EXPLAINS}", errors, re.MULTILINE):
+        return str(failure(errors))
     if "Traceback (most recent call last)" in errors:
         return first_line(errors)
     if ": SKIP" in output:

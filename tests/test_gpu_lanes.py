@@ -48,19 +48,19 @@ def made(trainer, workload):
     return live
 """
 
-# Both lanes of jax as XLA would get them for an NVIDIA GPU, and as it compiles the loop for the CPU that is here.
+# Both lanes of jax as XLA would get them for an NVIDIA GPU, and as it compiles those loops for the CPU that is here.
 JAX = """
 from dataclasses import replace
 import jax
 from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import JaxTrainer
-from impls.jax_scan_mlp import JaxScanTrainer, training_loop
+from impls.jax_scan_mlp import of_fixed_length, training_loop
 found = {"lanes": {}}
 params = initial_params(workload)
 for precision in "float32", "tf32", "bfloat16":
     described = replace(workload, precision=precision)
     plain = made(JaxTrainer, described)  # and the precision is set for both
-    loop = training_loop(described, Batches(images, labels, 50))
+    loop = of_fixed_length(training_loop(described, Batches(images, labels, 50)))
     traced = {
         "jax": plain._step.trace(params, 0, images, labels),
         "jax-scan": loop.trace(LENGTHS[0], params, 0, images, labels),
@@ -73,7 +73,7 @@ for precision in "float32", "tf32", "bfloat16":
             "donated": text.count("tf.aliasing_output") + text.count("jax.buffer_donor"),
             "doubles": "f64" in text,
         }
-texts = {length: compiled.as_text() for length, compiled in made(JaxScanTrainer, workload)._loops.items()}
+texts = {length: loop.lower(length, params, 0, images, labels).compile().as_text() for length in LENGTHS}
 found["lengths"] = LENGTHS
 found["loops"] = {length: len(re.findall(r" while\\(", text)) for length, text in texts.items()}
 found["counts"] = {length: re.findall(r'"known_trip_count":{"n":"(\\d+)"}', text) for length, text in texts.items()}

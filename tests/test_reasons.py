@@ -97,6 +97,12 @@ def test_a_real_worker_sends_no_more(tmp_path: Path) -> None:
     ("output", "errors", "expected"),
     [
         ("evaluation failed :(", "ERROR: Ignored\nERROR: No matching distribution found for a==9\n", "No matching"),
+        ("evaluation failed :(", "error: No solution found\n  cause: Because there is no version of a==9\n", "Because"),
+        (
+            "evaluation failed :(",
+            "  \u00d7 No solution\n  \u2570\u2500\u25b6 Because a has\n      no version\n",
+            "Because a has no",
+        ),
         (
             "a: FAIL code 1\nevaluation failed :(",
             "Traceback (most recent call last):\n  x\nKeyError: 1\n",

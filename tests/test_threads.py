@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,37 +15,50 @@ from samenet.threads import Activity, ThreadWatch, shortage
 from tests.support.command_line import TRIES, Bench, records
 from tests.support.data import make_split
 from tests.support.kernel import write
-from tests.support.workers import CASES, live_worker, two_cpus
+from tests.support.workers import CASES, is_here, live_worker, two_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from impls.lanes import Case
+    from samenet.workers import Worker
 
 BOOK = Workload()
 # Of a worker on a GPU no threads are watched.
 SHARING = [case for case in CASES if case.implementation.shares_work and not case.device.is_gpu]
+PAIRS = [SHARING[first : first + 2] for first in range(0, len(SHARING), 2)]
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 BOOK_SIZE = ("--workload", "hidden=500,batch_size=600", "--threads", "2")
 
 
-def watch(case: Case, folder: Path, workload: Workload = BOOK, **environment: Any) -> str:
-    """Return what a worker of ``case`` lacks of two CPUs; it starts with these variables besides its own."""
+@contextmanager
+def ready(case: Case, folder: Path, workload: Workload = BOOK, **environment: Any) -> Iterator[Worker]:
+    """Start a worker of ``case`` on two CPUs, with these variables besides its own, and build the network."""
     with live_worker(case, folder, CPUS, environment) as worker:
         worker.build(workload, make_split(1200), initial_params(workload))
-        worker.run(20)  # idle threads of OpenBLAS look for work for up to 60 ms
-        seen = watched_run(worker, 20)
-        assert seen
-        return shortage(seen, worker.thread_pools(), CPUS, workload.step_flops)
+        yield worker
+
+
+def lacking(worker: Worker, workload: Workload = BOOK) -> str:
+    """Return what a worker lacks of two CPUs."""
+    worker.run(20)  # idle threads of OpenBLAS look for work for up to 60 ms
+    seen = watched_run(worker, 20)
+    assert seen
+    return shortage(seen, worker.thread_pools(), CPUS, workload.step_flops)
 
 
 @two_cpus
 @pytest.mark.alone
-@pytest.mark.parametrize("case", SHARING, ids=lambda case: case.id)
-def test_every_lane_uses_the_threads_that_it_is_given(case: Case, caches: Path) -> None:
-    """In a network of the book's size each of them shares its work, as it claims to."""
-    assert watch(case, caches) == ""
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "+".join(case.id for case in pair))
+def test_every_lane_uses_the_threads_that_it_is_given(pair: Sequence[Case], caches: Path) -> None:
+    """In a network of the book's size each of them shares its work, as it claims to; two start at a time."""
+    here = [case for case in pair if is_here(case)]
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:  # workers die with the threads that started them
+        workers = list(pool.map(lambda case: stack.enter_context(ready(case, caches)), here))
+        assert {worker.case.id: lacking(worker) for worker in workers} == {case.id: "" for case in here}
+    if len(here) < len(pair):
+        pytest.skip("an interpreter is missing")
 
 
 @two_cpus
@@ -64,7 +79,8 @@ def test_a_variable_that_reaches_torch_is_seen_by_its_effect(
 ) -> None:
     """Whatever a list of variables may lack, its threads show it."""
     torch = next(case for case in CASES if case.id == "torch-cpu")
-    assert watch(torch, tmp_path, **variables).endswith(sentence)
+    with ready(torch, tmp_path, **variables) as worker:
+        assert lacking(worker).endswith(sentence)
 
 
 @two_cpus
@@ -72,7 +88,9 @@ def test_a_variable_that_reaches_torch_is_seen_by_its_effect(
 def test_a_small_network_need_not_be_shared(tmp_path: Path) -> None:
     """Libraries compute it on one thread, and are right to."""
     torch = next(case for case in CASES if case.id == "torch-cpu")
-    assert watch(torch, tmp_path, Workload(hidden=20, batch_size=100), OMP_THREAD_LIMIT="1") == ""
+    small = Workload(hidden=20, batch_size=100)
+    with ready(torch, tmp_path, small, OMP_THREAD_LIMIT="1") as worker:
+        assert lacking(worker, small) == ""
 
 
 @two_cpus

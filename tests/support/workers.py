@@ -45,6 +45,15 @@ def interpreter_for(case: Case) -> Path:
         pytest.skip(str(error))
 
 
+def is_here(case: Case) -> bool:
+    """Return whether there is an interpreter that serves ``case``."""
+    try:
+        find_interpreter(case.implementation, {}, ROOT, case.device)
+    except NoInterpreterError:
+        return False
+    return True
+
+
 @contextmanager
 def live_worker(
     case: Case, folder: Path, cpus: Sequence[int] | None = None, environment: Mapping[str, str] | None = None

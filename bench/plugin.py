@@ -15,6 +15,7 @@ from bench.selection import select
 from reports import ci, verdicts
 from samenet import Measurement, SamenetError, Scaling
 from samenet.assembly import merge
+from samenet.errors import BusyError
 from samenet.machine.lock import only_campaign
 from samenet.measurement import check_resume
 from samenet.records import State
@@ -54,6 +55,8 @@ class Plugin:
                 self._prepare(selection)
                 self._check_terminal()
                 self._measure()
+        except BusyError as error:
+            raise pytest.exit.Exception(str(error), BusyError.EXIT_CODE) from None
         except SamenetError as error:
             raise pytest.UsageError(f"{error}{self.kept()}") from None
         self._config.option.maxfail = 0  # everything has been measured: -x would lose the results of the other cases

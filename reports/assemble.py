@@ -11,6 +11,7 @@ from reports import (
     charts,
     histories,
     history_charts,
+    hosts,
     overhead,
     release_charts,
     run_tables,
@@ -49,6 +50,7 @@ def assemble(storage: Storage, baseline: str | None = None) -> Report:
     changed = changes.of_histories(every)
     sections = [group_section(number, group, baseline, changed) for number, group in enumerate(chosen, 1)]
     sections += [chapter_section(trained)] if trained else []
+    sections += [fleet] if (fleet := hosts.section(compared)) else []
     return Report(
         verdict=sections[0].verdict,
         summary=summary(storage, len(compared) - len(chosen)),

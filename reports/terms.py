@@ -83,6 +83,14 @@ TERMS = {
     " inconclusive: neither; unverified: the case learned less or lost its number through its own fault.",
     "conditions": "Protocol, iterations, workload, precision, data, hardware and threads. Runs that differ in any of"
     " them are never merged into one number or put into one table.",
+    "kind": "Hosts of a fleet with equal fingerprints are of one kind. Kinds are never merged.",
+    "over-hosts": "The geometric mean of the hosts' own figures, each the mean of the host's runs at the newest commit."
+    " A host is one value, however long it has measured, and the 95 % interval is by Student's t over hosts: it is for"
+    " hosts of this kind.",
+    "between-hosts": "How much hosts of a kind differ: the standard deviation of their figures.",
+    "odd-host": "A host that is further from the others of its kind than chance explains: its distance from their mean"
+    " is held against Student's t, corrected for the number of hosts, with a 5 % chance of naming any host wrongly. Of"
+    " fewer than four hosts none is named.",
     "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory, architecture and GPUs.",
     "noise": "A case measured against itself, interleaved as all other pairs were: smaller differences cannot be"
     " resolved.",

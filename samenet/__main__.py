@@ -1,6 +1,7 @@
-"""The command line: ``python -m samenet`` compares the releases of a package, and finds the one that changed a case.
+"""The command line: ``python -m samenet`` compares releases, finds the one that changed a case, runs fleets.
 
-Exit codes: 0, done; 1, nothing could be decided; 2, an argument or a folder cannot be used; 130, interrupted.
+Exit codes: 0, done; 1, nothing could be decided, or a case failed on a host; 2, an argument or a folder cannot be used;
+3, a host of a fleet has no result; 75, another campaign is measuring on this machine; 130, interrupted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from impls.registry import cases
 from samenet.bisection import Question
 from samenet.data import cache_folder
 from samenet.environments import ROOT
-from samenet.errors import SamenetError, SettingsError
+from samenet.errors import BusyError, SamenetError, SettingsError
+from samenet.fleet.command import add_parser
 from samenet.git import present_commit
 from samenet.machine.files import check_writable
 from samenet.machine.lock import only_campaign
@@ -197,6 +199,7 @@ def parser() -> argparse.ArgumentParser:
         help="the change to look for; less than half of it counts as none; default: 5",
     )
     add_settings(searching)
+    add_parser(commands, say)
     return whole
 
 
@@ -211,12 +214,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    place = given.index("--") if "--" in given else len(given)
     try:
-        options = parser().parse_args(arguments)
+        options = parser().parse_args(given[:place], argparse.Namespace(rest=given[place + 1 :]))
         code: int = options.run(options)
     except SamenetError as error:
         print(error, file=sys.stderr)  # noqa: T201
-        return UNUSABLE
+        return BusyError.EXIT_CODE if isinstance(error, BusyError) else UNUSABLE
     except BrokenPipeError:  # as in a pipe to head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Conditions:
     """What has to be equal before two numbers may appear in one table.
 
-    ``package`` is the one whose versions a campaign compared, "" for any other campaign.
+    ``package`` is the one whose versions a campaign compared, "" for any other campaign; ``host`` is one of a fleet, ""
+    outside of fleets.
     """
 
     protocol: str
@@ -25,6 +26,7 @@ class Conditions:
     hardware: str
     threads: int
     package: str = ""
+    host: str = ""
 
     def differences(self, other: Conditions) -> str:
         """Name what differs from ``other``."""
@@ -43,4 +45,5 @@ def conditions(case: CaseResult, machine: Machine) -> Conditions:
         hardware=machine.fingerprint,
         threads=case.threads,
         package=case.asked_version.package if case.asked_version else "",
+        host=machine.host or "",
     )

@@ -72,6 +72,7 @@ class Machine:
         load_average: of one minute, before the campaign.
         environment: the variables that can change a time and that workers got from the harness's environment; of paths
             only the last names, and six hex digits that differ where the paths do.
+        host: what a fleet calls it; None outside of a fleet.
     """
 
     hardware: dict[str, Any]
@@ -85,3 +86,4 @@ class Machine:
     gpu_driver: str | None = None
     load_average: float | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    host: str | None = None

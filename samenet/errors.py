@@ -16,6 +16,8 @@ also runs where this package is not installed; the protocols turn it into a Sett
 
 from __future__ import annotations
 
+import os
+
 
 class SamenetError(Exception):
     """The base of all errors that samenet raises on purpose."""
@@ -42,7 +44,9 @@ class NoInterpreterError(SamenetError):
 
 
 class BusyError(SamenetError):
-    """Another campaign is running on this machine."""
+    """Another campaign is running on this machine; commands end with ``EXIT_CODE``, after which to try again later."""
+
+    EXIT_CODE = os.EX_TEMPFAIL
 
 
 class WorkerError(SamenetError):

@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
 
 
 def own_a_cpu(process: str) -> None:
-    """Give a process of pytest-xdist, such as ``gw1``, a CPU and a temporary folder, with the lock, of its own.
+    """Give a process of pytest-xdist, such as ``gw1``, a CPU, a temporary folder and a lock of its own.
 
     Two campaigns on the same CPUs would wait for each other's threads, and take many times as long.
     """
@@ -52,6 +52,7 @@ def own_a_cpu(process: str) -> None:
     folder = Path(tempfile.gettempdir()) / process
     folder.mkdir(exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    os.environ["SAMENET_LOCK"] = str(folder / "samenet.lock")
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook reads the groups

@@ -22,7 +22,7 @@ from impls.lanes import Device
 from impls.registry import cases
 from samenet import Epochs, Measurement, Scaling, Settings, measure
 from samenet.environments import ROOT
-from samenet.errors import SettingsError
+from samenet.errors import BusyError, SettingsError
 from samenet.machine.lock import only_campaign
 from samenet.preparation import find_case
 from samenet.progress import NullProgress
@@ -338,7 +338,7 @@ def test_a_second_campaign_is_refused(bench: Bench, small_mnist: Path) -> None:
     """Two campaigns side by side would measure each other."""
     with only_campaign():
         result = bench("-k", "numpy-cpu")
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert result.returncode == BusyError.EXIT_CODE
     sentence = "another campaign is measuring on this machine; wait for its end"
     assert (result.stdout + result.stderr).count(sentence) == 1
 

@@ -242,7 +242,7 @@ def test_a_busy_machine_is_one_sentence_for_several_sizes(bench: Bench) -> None:
     """The lock is asked for once, before the first of them."""
     with only_campaign():
         result = bench("bench/test_scaling.py", "-k", "absent and test_scaling and hidden", plugins=True)
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert result.returncode == BusyError.EXIT_CODE
     sentence = "another campaign is measuring on this machine; wait for its end"
     assert (result.stdout + result.stderr).count(sentence) == 1
 

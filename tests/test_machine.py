@@ -14,9 +14,11 @@ import pytest
 
 from samenet.environments import ROOT
 from samenet.errors import BusyError, SettingsError
+from samenet.machine import lock
 from samenet.machine.cpus import choose_cpus
 from samenet.machine.description import describe, fingerprint
-from samenet.machine.lock import only_campaign
+from samenet.machine.lock import SHARED_FOLDERS, lock_file, only_campaign
+from samenet.machine.temporary import temporary_folder
 from tests.support.kernel import in_namespace, write
 
 
@@ -99,6 +101,26 @@ def test_one_campaign_at_a_time(tmp_path: Path) -> None:
     assert lock_elsewhere(str(path)) == "locked\n"
 
 
+def test_jobs_with_folders_of_their_own_share_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch systems give each job a TMPDIR; a part of a machine that shares nothing may have a lock of its own."""
+    monkeypatch.delenv("SAMENET_LOCK", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert lock_file().parent in SHARED_FOLDERS
+    monkeypatch.setenv("SAMENET_LOCK", str(tmp_path / "part"))
+    assert lock_file() == tmp_path / "part"
+
+
+def test_the_locks_folder_is_one_that_all_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not this user could write into another one: root and a user would not see each other's lock."""
+    closed, shared = tmp_path / "closed", tmp_path / "shared"
+    closed.mkdir(mode=0o755)
+    shared.mkdir()
+    shared.chmod(0o1777)
+    monkeypatch.delenv("SAMENET_LOCK", raising=False)
+    monkeypatch.setattr(lock, "SHARED_FOLDERS", (tmp_path / "missing", closed, shared))
+    assert lock_file() == shared / "samenet.lock"
+
+
 def test_a_campaign_that_fails_releases_the_lock(tmp_path: Path) -> None:
     """Its error is not changed."""
     with pytest.raises(ZeroDivisionError), only_campaign(tmp_path / "lock"):
@@ -142,7 +164,7 @@ def test_a_lock_that_cannot_be_opened_is_a_wrong_setting(tmp_path: Path, kind: s
     paths = {"in a missing folder": "missing/lock", "below a file": "file/lock", "a link to itself": "loop"}
     path = tmp_path / paths[kind]
     with (
-        pytest.raises(SettingsError, match=rf"cannot open the lock {path}: [A-Z].*; .*set TMPDIR"),
+        pytest.raises(SettingsError, match=rf"cannot open the lock {path}: [A-Z].*; .*set SAMENET_LOCK"),
         only_campaign(path),
     ):
         pass
@@ -161,23 +183,22 @@ def test_a_temporary_folder_that_is_none_is_a_wrong_setting(
     """Python would use another one without a word."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("TMPDIR", str(tmp_path / name))
-    with (
-        pytest.raises(SettingsError, match=rf"TMPDIR is {tmp_path / name}, .*; set it to one that is"),
-        only_campaign(),
-    ):
-        pass
+    with pytest.raises(SettingsError, match=rf"TMPDIR is {tmp_path / name}, .*; set it to one that is"):
+        temporary_folder()
 
 
 def test_an_empty_tmpdir_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with other empty variables."""
-    assert lock_elsewhere(env=os.environ | {"TMPDIR": ""}).startswith(("locked", "BusyError"))
+    monkeypatch.setenv("TMPDIR", "")
+    assert temporary_folder().is_dir()
 
 
-def test_a_read_only_temporary_folder_is_a_wrong_setting(tmp_path: Path) -> None:
-    """Which root, too, cannot write: as TMPDIR, and as the folder of a lock that is named."""
+def test_a_read_only_folder_is_a_wrong_setting(tmp_path: Path) -> None:
+    """Which root, too, cannot write: as TMPDIR, and as the folder of the lock."""
     mount = f"mount -t tmpfs -o ro none {shlex.quote(str(tmp_path))}"
-    result = in_namespace(mount, LOCK, TMPDIR=str(tmp_path))
-    assert result.stdout.startswith(f"SettingsError TMPDIR is {tmp_path}, which"), result.stderr
+    look = "from samenet.machine.temporary import temporary_folder; temporary_folder()"
+    result = in_namespace(mount, look, TMPDIR=str(tmp_path))
+    assert f"SettingsError: TMPDIR is {tmp_path}, which" in result.stderr
     result = in_namespace(mount, LOCK, str(tmp_path / "lock"))
     assert result.stdout.startswith(f"SettingsError cannot open the lock {tmp_path}/lock: "), result.stderr
 

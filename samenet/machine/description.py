@@ -32,6 +32,7 @@ def describe(cpus: Sequence[int]) -> Machine:
         gpu_driver=gpu.driver(),
         load_average=load_average(),
         environment=recorded(os.environ),
+        host=os.environ.get("SAMENET_HOST") or None,
     )
 
 

@@ -43,7 +43,7 @@ SITUATIONS = (
     Situation("output", "an output cannot be opened; nothing is measured or read", (4, 4, 2, 2, 2), "cannot write"),
     Situation("full", "an output fails later, such as on a full disk", (4, 4, 2, 2, 2), "No space left on device"),
     Situation("stdout", "standard output fails, such as in a closed pipe", (4, 4, 2, 2, 2), "cannot write the output"),
-    Situation("busy", "another campaign is measuring", (4, 4, None, None, None), "another campaign is measuring"),
+    Situation("busy", "another campaign is measuring; try again later", (75, 75, None, None, None), "another campaign"),
     Situation("plugin", "an option of pytest would split, repeat or skip the cases", (4, 4, None, None, None), "leave"),
     Situation(
         "bug", "an error that samenet did not expect", (3, 3, 70, 70, 70), "this is a bug in samenet: ValueError"

@@ -140,12 +140,6 @@ SITUATIONS = (
         situation="the lock belongs to another user", make=scenes.foreign_lock, states=NUMPY, cases="numpy-cpu"
     ),
     PathSituation(
-        situation="another process holds the lock",
-        make=scenes.held_lock,
-        states={},
-        sentence="another campaign is measuring on this machine; wait for its end",
-    ),
-    PathSituation(
         situation="the storage is read-only",
         make=scenes.read_only,
         states={},

@@ -28,7 +28,7 @@ class Repository:
 
     def __init__(self, folder: Path, data: Path) -> None:
         """Copy the tree to ``folder`` and commit it; runs take their images from ``data``."""
-        self.folder, self._data = folder, data
+        self.folder, self.data = folder, data
         ignored = shutil.ignore_patterns(".[!g]*", ".git", "__pycache__")  # .gitignore is part of the tree
         shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
         self.git("init", "--quiet")
@@ -68,7 +68,7 @@ class Repository:
     def _against(self, revision: str, *options: str, cases: str) -> tuple[int, str, dict[str, Any]]:
         saved = self.folder.parent / "saved.json"
         command = [*PYTEST, "-k", cases]
-        command += ["--against", revision, "--data", str(self._data), "--workload", "hidden=100,batch_size=200"]
+        command += ["--against", revision, "--data", str(self.data), "--workload", "hidden=100,batch_size=200"]
         command += ["--iterations", "60", "--budget", "6", f"--benchmark-json={saved}", *options]
         environment = os.environ | {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))}
         done = subprocess.run(

@@ -175,15 +175,10 @@ def foreign_lock(scene: Scene) -> None:
     folder.chmod(0o1777)
     lock = folder / "samenet.lock"
     lock.touch(mode=0o644)
+    scene.environment["SAMENET_LOCK"] = str(lock)
     if os.geteuid():
         pytest.skip("only root can give a file to another user")
     os.chown(lock, 1234, 1234)
-
-
-def held_lock(scene: Scene) -> None:
-    """Let another process hold the lock."""
-    lock = scene.temporary("busy") / "samenet.lock"
-    scene.mount = f"exec 9> {shlex.quote(str(lock))}; flock 9"
 
 
 def read_only(scene: Scene) -> None:

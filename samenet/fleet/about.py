@@ -1,0 +1,47 @@
+"""What a fleet asks the checkout on a host, ``python -m samenet.fleet.about``: one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from samenet import data
+from samenet.environments import ROOT, tox_folder
+from samenet.errors import BusyError, SamenetError
+from samenet.git import present_commit
+from samenet.machine.cpus import choose_cpus
+from samenet.machine.description import describe
+from samenet.machine.lock import only_campaign
+
+
+def about() -> dict[str, Any]:
+    """Return the commit, the data, the hardware and what a campaign would lack here."""
+    machine, commit = describe(choose_cpus(None)), present_commit(ROOT)
+    found: dict[str, Any] = {
+        "commit": commit.id,
+        "dirty": bool(commit.dirty),
+        "kind": machine.fingerprint,
+        "cpu": machine.hardware["cpu"],
+        "governor": machine.governor,
+        "load_average": machine.load_average,
+        "environments": environments(),
+    }
+    try:
+        found["data"] = data.load(None).sha256
+        with only_campaign():
+            found["busy"] = False
+    except BusyError:
+        found["busy"] = True
+    except SamenetError as error:
+        found["problem"] = str(error)
+    return found
+
+
+def environments() -> list[str]:
+    """Return the tox environments here."""
+    return sorted(path.parent.parent.name for path in tox_folder(ROOT).glob("*/bin/python"))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{json.dumps(about())}\n")

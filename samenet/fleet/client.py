@@ -94,16 +94,15 @@ class Campaigns:
             limit_seconds=fleet.limit_seconds,
         )
 
-    def workers(self) -> dict[str, str]:
-        """Return the names of the workers that are there, by address."""
-        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
-        return {address: str(worker["name"]) for address, worker in found.items()}
+    def workers(self) -> set[str]:
+        """Return the addresses of the workers that are there."""
+        return set(self.client.scheduler_info(n_workers=-1)["workers"])
 
-    def submit(self, function: Callable[[Job], Any], address: str, job: Job | None = None) -> Future[Any]:
+    def submit(self, function: Callable[[Job], Any], address: str) -> Future[Any]:
         """Let the worker at ``address`` do something, once, and no other."""
-        sent = job or self.job
+        job = self.job
         return self.client.submit(
-            lambda: function(sent),  # which Dask cannot send by its name
+            lambda: function(job),  # which Dask cannot send by its name
             workers=[address],
             allow_other_workers=False,
             pure=False,
@@ -160,7 +159,7 @@ class Campaigns:
             time.sleep(POLL_SECONDS)
         self.client.unsubscribe_topic(self.job.topic)
 
-    def _advance(self, host: Host, here: dict[str, str]) -> None:
+    def _advance(self, host: Host, here: set[str]) -> None:
         """Do what is next for a host: begin, take its answer, or give it up."""
         now = time.monotonic()
         if host.future is None:
@@ -176,12 +175,12 @@ class Campaigns:
             host.future.cancel(force=True)
             host.finish(End.LOST, f"it did not answer within its limit of {self.fleet.limit_seconds:g} s")
 
-    def _miss(self, host: Host, here: dict[str, str]) -> None:
+    def _miss(self, host: Host, here: set[str]) -> None:
         """Wait for a host that went away, which may return with another address, and go on there."""
         now = time.monotonic()
         host.gone_since = host.gone_since or now
         others = {each.address for each in self.hosts if each is not host}
-        for address in here.keys() - others:
+        for address in here - others:
             about = answer(self.submit(on_host.describe, address))
             if about.get("host") == host.name:
                 self.say(f"{host.name} is back, and goes on")

@@ -21,7 +21,6 @@ from reports import (
 )
 from reports.document import HistoryReport, Report, Role, Section
 from reports.feed import feed
-from reports.numbers import UNKNOWN
 from samenet.errors import StorageError
 from samenet.speedups import choose_baseline, valid_cases
 
@@ -90,13 +89,10 @@ def summary(storage: Storage, hidden: int) -> str:
 
 def title(group: Group) -> str:
     """Return what the runs of a group have in common."""
-    run = group.newest
-    case, cpu = run.cases[0], run.machine.hardware.get("cpu")
+    case = group.newest.cases[0]
+    of_versions = f" · versions of {group.conditions.package}" if group.conditions.package else ""
     return (
-        f"{cpu or f'CPU {UNKNOWN}'}, {case.threads} threads · {case.data.name} · {case.workload.network},"
-        f" init {case.workload.init}, batch {case.workload.batch_size} · {group.conditions.precision}"
-        f" · {case.iterations:,} iterations (workload {case.fingerprint})"
-        + (f" · versions of {group.conditions.package}" if group.conditions.package else "")
+        f"{hosts.hardware(group)} · {case.data.name} · {hosts.work(group)} (workload {case.fingerprint}){of_versions}"
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,9 @@ import pandas as pd
 from reports.document import Column, Picture, Role, Section, Table, plain_rows
 from reports.numbers import UNKNOWN, figure, moment
 from reports.svg import INK, render_svg, styles
-from samenet.hosts import Across, across
+from reports.verdicts import COLUMNS
+from reports.verdicts import rows as verdict_rows
+from samenet.hosts import Across, across, judge_hosts
 from samenet.records import State
 from samenet.speedups import choose_baseline
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from samenet.conditions import Conditions
+    from samenet.results import Verdict
     from samenet.storage import Group, Slice
 
 
@@ -35,15 +40,42 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """What its hosts have in common."""
-        run = self.groups[0].newest
-        return f"{run.machine.hardware.get('cpu') or f'CPU {UNKNOWN}'}, {run.cases[0].threads} threads"
+        """What its hosts and their runs have in common."""
+        return f"{hardware(self.groups[0])} · {work(self.groups[0])}"
 
     @property
     def cases(self) -> list[str]:
         """The cases that have a number on any of its hosts."""
         found = {case.case: None for group in self.groups for case in group.newest.cases if case.state is State.VALID}
         return list(found)
+
+    @cached_property
+    def over(self) -> dict[str, tuple[dict[str, float], Across]]:
+        """The times of each case by host, and what they say of the kind."""
+        return {case: (seconds, across(seconds)) for case in self.cases if (seconds := self.seconds(case))}
+
+    @cached_property
+    def usual_versions(self) -> dict[str, dict[str, str]]:
+        """The versions of each case's packages on most hosts."""
+        found: dict[str, Counter[tuple[tuple[str, str], ...]]] = {}
+        for case in (case for group in self.groups for case in group.newest.cases):
+            found.setdefault(case.case, Counter())[tuple(sorted(case.versions.items()))] += 1
+        return {case: dict(counts.most_common(1)[0][0]) for case, counts in found.items()}
+
+    @property
+    def with_other_versions(self) -> dict[str, list[str]]:
+        """The hosts that have measured a case with other versions than most, by case; they do not count for it."""
+        return {
+            case: found
+            for case, usual in self.usual_versions.items()
+            if (found := [each.conditions.host for each in self.groups if other_versions(each.newest, case, usual)])
+        }
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What a comparison found on its hosts together."""
+        records = {group.conditions.host: group.newest.against for group in self.groups}
+        return judge_hosts({host: record for host, record in records.items() if record})
 
     def seconds(self, case: str) -> dict[str, float]:
         """Return the time of a case by host: the geometric mean of its runs."""
@@ -56,11 +88,34 @@ class Kind:
     def _by_host(self, value: Callable[[Mapping[str, float]], float], needed: set[str]) -> dict[str, float]:
         found = {}
         for group in self.groups:
-            runs = [times(run) for run in group.slices if run.commit == group.newest.commit]
-            logs = [math.log(value(each)) for each in runs if needed <= each.keys()]
+            same = [run for run in group.slices if run.commit == group.newest.commit]
+            logs = [
+                math.log(value(times(run)))
+                for run in same
+                if needed <= times(run).keys()
+                and not any(other_versions(run, case, self.usual_versions[case]) for case in needed)
+            ]
             if logs:
                 found[group.conditions.host] = math.exp(sum(logs) / len(logs))
         return found
+
+
+def hardware(group: Group) -> str:
+    """Return the CPU and the threads of a group's runs."""
+    run = group.newest
+    return f"{run.machine.hardware.get('cpu') or f'CPU {UNKNOWN}'}, {run.cases[0].threads} threads"
+
+
+def work(group: Group) -> str:
+    """Return what a group's runs have computed."""
+    case = group.newest.cases[0]
+    workload = f"{case.workload.network}, init {case.workload.init}, batch {case.workload.batch_size}"
+    return f"{workload} · {group.conditions.precision} · {case.iterations:,} iterations"
+
+
+def other_versions(run: Slice, name: str, usual: Mapping[str, str]) -> bool:
+    """Return whether a run has measured this case with other versions of its packages."""
+    return any(case.case == name and case.versions != usual for case in run.cases)
 
 
 def times(run: Slice) -> dict[str, float]:
@@ -90,32 +145,47 @@ def section(groups: Sequence[Group]) -> Section | None:
     found = kinds(groups)
     if not found:
         return None
-    over = [(kind, case, across(seconds)) for kind in found for case in kind.cases if (seconds := kind.seconds(case))]
+    compared = [
+        Table(name=f"hosts-verdicts-{number}", title=f"Verdicts over hosts: {kind.name}", columns=COLUMNS, rows=rows)
+        for number, kind in enumerate(found, 1)
+        if (rows := verdict_rows(kind.verdicts))
+    ]
     return Section(
         name="fleet",
         title="Fleet: each case over the hosts of a kind",
-        verdict=verdict(found, over),
-        tables=(cases_table(over), hosts_table(found)),
+        verdict=summary(found),
+        tables=(cases_table(found), *compared, hosts_table(found)),
         pictures=tuple(drawn for number, kind in enumerate(found, 1) if (drawn := picture(number, kind))),
     )
 
 
-def verdict(found: Sequence[Kind], over: Sequence[tuple[Kind, str, Across]]) -> str:
-    """Say how many hosts there are, and which of them are odd."""
-    count = sum(len(kind.groups) for kind in found)
-    of_kinds = "one kind" if len(found) == 1 else f"{len(found)} kinds, which are never merged"
+def summary(found: Sequence[Kind]) -> str:
+    """Say how many hosts there are, and which of them are unlike the others."""
+    count = len({(kind.conditions.hardware, group.conditions.host) for kind in found for group in kind.groups})
+    kinds_of_hosts = len({kind.conditions.hardware for kind in found})
+    of_kinds = "one kind" if kinds_of_hosts == 1 else f"{kinds_of_hosts} kinds, which are never merged"
     odd: dict[str, list[str]] = {}
-    for _, case, each in over:
-        for host in each.odd:
-            odd.setdefault(host, []).append(case)
-    named = [f"{host} differs from the others of its kind in {', '.join(cases)}." for host, cases in odd.items()]
-    return " ".join([f"{count} host{'' if count == 1 else 's'} of {of_kinds}.", *named])
+    for case, host in ((case, host) for kind in found for case, (_, over) in kind.over.items() for host in over.odd):
+        odd.setdefault(host, []).append(case)
+    return " ".join(
+        [
+            f"{count} host{'' if count == 1 else 's'} of {of_kinds}.",
+            *(f"{host} differs from the others of its kind in {', '.join(cases)}." for host, cases in odd.items()),
+            *(
+                f"{', '.join(hosts)} measured {case} with other versions of its packages, which are left out."
+                for kind in found
+                for case, hosts in kind.with_other_versions.items()
+            ),
+            *(f"{each.sentence}." for kind in found for each in kind.verdicts if each.regression),
+        ]
+    )
 
 
-def cases_table(over: Sequence[tuple[Kind, str, Across]]) -> Table:
+def cases_table(found: Sequence[Kind]) -> Table:
     """Return one row for each case on each kind."""
     columns = (
         Column("kind", "kind", rank=0),
+        Column("workload"),
         Column("case", "case", rank=0),
         Column("hosts", "kind", numeric=True),
         Column("time over hosts (s)", "over-hosts", numeric=True),
@@ -124,16 +194,18 @@ def cases_table(over: Sequence[tuple[Kind, str, Across]]) -> Table:
         Column("odd hosts", "odd-host"),
     )
     rows, numbers = [], []
-    for kind, case, each in over:
-        speedups = kind.speedups(case)
-        ratio = across(speedups).typical if speedups and case != kind.baseline else None
-        spread = "" if math.isnan(each.spread) else f"{100 * each.spread:.2g}"
-        count = len(kind.seconds(case))
-        over_baseline = f"1 ({kind.baseline})" if case == kind.baseline else figure(ratio)
-        rows.append((kind.name, case, str(count), figure(each.typical), over_baseline, spread, ", ".join(each.odd)))
-        typical = each.typical
-        numbers.append((kind.conditions.hardware, case, count, typical.value, typical.low, typical.high, each.spread))
-    names = ["kind", "case", "hosts", "seconds", "seconds_low", "seconds_high", "spread"]
+    for kind in found:
+        for case, (seconds, over) in kind.over.items():
+            typical, speedups = over.typical, kind.speedups(case)
+            ratio = across(speedups).typical if speedups and case != kind.baseline else None
+            over_baseline = f"1 ({kind.baseline})" if case == kind.baseline else figure(ratio)
+            spread = "" if math.isnan(over.spread) else f"{100 * over.spread:.2g}"
+            odd, count = ", ".join(over.odd), len(seconds)
+            kind_of_hosts, computed = hardware(kind.groups[0]), work(kind.groups[0])
+            rows.append((kind_of_hosts, computed, case, str(count), figure(typical), over_baseline, spread, odd))
+            ends = (typical.value, typical.low, typical.high)
+            numbers.append((kind.conditions.hardware, kind.conditions.workload, case, count, *ends, over.spread))
+    names = ["kind", "workload", "case", "hosts", "seconds", "seconds_low", "seconds_high", "spread"]
     return Table(
         name="fleet",
         title="Cases over hosts",
@@ -149,6 +221,7 @@ def hosts_table(found: Sequence[Kind]) -> Table:
     columns = (
         Column("host", "kind", rank=0),
         Column("kind", "kind"),
+        Column("workload"),
         Column("runs", numeric=True),
         Column("newest run"),
         Column("valid cases", "state", numeric=True),
@@ -160,8 +233,8 @@ def hosts_table(found: Sequence[Kind]) -> Table:
             run = group.newest
             lost = [f"{case.case}: {case.state}" for case in run.cases if case.state is not State.VALID]
             valid = str(len(times(run)))
-            host, when = group.conditions.host, moment(run.when)
-            rows.append((host, kind.conditions.hardware, str(len(group.slices)), when, valid, ", ".join(lost)))
+            about = (group.conditions.host, kind.conditions.hardware, work(group))
+            rows.append((*about, str(len(group.slices)), moment(run.when), valid, ", ".join(lost)))
     return Table(name="hosts", title="Hosts", columns=columns, rows=plain_rows(columns, rows))
 
 
@@ -170,9 +243,8 @@ def picture(number: int, kind: Kind) -> Picture | None:
     if len(kind.groups) < 2:
         return None
     relative = {
-        case: {host: value / across(seconds).typical.value for host, value in seconds.items()}
-        for case in kind.cases
-        if (seconds := kind.seconds(case))
+        case: {host: value / over.typical.value for host, value in seconds.items()}
+        for case, (seconds, over) in kind.over.items()
     }
     data = pd.DataFrame(
         [(case, host, value) for case, hosts in relative.items() for host, value in hosts.items()],

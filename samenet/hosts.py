@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
-from samenet.stats import CONFIDENCE, Estimate
+from samenet.records import Quantity
+from samenet.results import Outcome
+from samenet.stats import CONFIDENCE, geometric_mean
+from samenet.verdicts import confidence, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from samenet.results import ComparisonRecord, Verdict
+    from samenet.stats import Estimate
 
 FEWEST_TO_JUDGE = 4  # hosts: of three, each could be the odd one
 ODD = 0.05  # chance of naming any host of a fleet whose hosts differ like values of a normal distribution
@@ -33,22 +39,52 @@ class Across:
     odd: tuple[str, ...]
 
 
-def across(values: Mapping[str, float], confidence: float = CONFIDENCE) -> Across:
+def across(values: Mapping[str, float], level: float = CONFIDENCE) -> Across:
     """Return what positive ``values``, one for each host, say of hosts of this kind.
 
     A host is one independent value however many rounds it has measured, so the interval is Student's t over the hosts,
     on the log scale. Rounds of all hosts pooled would give one that is far too narrow: with hosts that differ by 3 %
     it holds the truth in 57 to 72 % of the cases.
     """
-    logs, count = np.log(list(values.values())), len(values)
-    middle = math.exp(logs.mean())
-    if count < 2:
-        return Across(typical=Estimate(middle), spread=math.nan, odd=())
-    spread = float(logs.std(ddof=1))
-    error = spread / math.sqrt(count)
-    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * error
-    typical = Estimate(middle, middle * math.exp(-half), middle * math.exp(half), error)
-    return Across(typical=typical, spread=spread, odd=odd_hosts(dict(zip(values, logs.tolist(), strict=True))))
+    logs = {host: math.log(value) for host, value in values.items()}
+    typical = geometric_mean(list(logs.values()), level)
+    return Across(typical=typical, spread=typical.error * math.sqrt(len(logs)), odd=odd_hosts(logs))
+
+
+def judge_hosts(records: Mapping[str, ComparisonRecord]) -> list[Verdict]:
+    """Return the verdicts on hosts of a kind together, from what a comparison found on each of them."""
+    found: dict[tuple[str, Quantity], dict[str, Verdict]] = {}
+    for host, record in records.items():
+        for verdict in record.verdicts:
+            found.setdefault((verdict.case, verdict.quantity), {})[host] = verdict
+    level = confidence(len(found))
+    tolerance = max((record.tolerance for record in records.values()), default=0.0)
+    return [judge_case_on_hosts(verdicts, tolerance, level) for verdicts in found.values()]
+
+
+def judge_case_on_hosts(verdicts: Mapping[str, Verdict], tolerance: float, level: float) -> Verdict:
+    """Return the verdict on a case over hosts of a kind.
+
+    A regression on any host is one, and is named. Otherwise what all of them say holds; where they say different
+    things, and for the steady step, the interval over the hosts decides.
+    """
+    first = next(iter(verdicts.values()))
+    ratios = {host: verdict.ratio.value for host, verdict in verdicts.items() if verdict.ratio}
+    ratio = across(ratios, level).typical if ratios else None
+    worse = {host: verdict for host, verdict in verdicts.items() if verdict.regression}
+    words = {verdict.word for verdict in verdicts.values()}
+    said = ", ".join(f"{verdict.word} on {host}" for host, verdict in (worse or verdicts).items())
+    if len(verdicts) == 1:
+        return first
+    if worse:
+        word = Outcome.UNVERIFIED if Outcome.UNVERIFIED in words else next(iter(worse.values())).word
+        return replace(first, word=word, ratio=ratio, reason=said)
+    if len(words) == 1 and first.word is not Outcome.INCONCLUSIVE:
+        return replace(first, ratio=ratio, reason=first.reason)
+    if first.quantity is Quantity.STEADY and len(ratios) == len(verdicts) and ratio and ratio.has_interval:
+        word = outcome(ratio, tolerance)
+        return replace(first, word=word, ratio=ratio, reason=said if word is Outcome.INCONCLUSIVE else "")
+    return replace(first, word=Outcome.INCONCLUSIVE, ratio=ratio, reason=said)
 
 
 def odd_hosts(values: Mapping[str, float]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     Key = tuple[int, int]  # launch, turn
 
@@ -120,10 +120,16 @@ def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estim
             return Estimate(float(np.median(list(values.values()))))
         parts = max(1, PARTS // len(groups))
         groups = [part for group in groups for part in np.array_split(group, min(parts, len(group)))]
-    centres = np.log([np.median(group) for group in groups])
-    error = float(centres.std(ddof=1)) / math.sqrt(len(centres))
-    half = float(stdtrit(len(centres) - 1, (1 + confidence) / 2)) * error
-    middle = math.exp(centres.mean())
+    return geometric_mean([math.log(np.median(group)) for group in groups], confidence)
+
+
+def geometric_mean(logs: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+    """Return the geometric mean of values with these logarithms, with Student's t; one alone has no interval."""
+    middle = math.exp(np.mean(logs))
+    if len(logs) < 2:
+        return Estimate(middle)
+    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    half = float(stdtrit(len(logs) - 1, (1 + confidence) / 2)) * error
     return Estimate(middle, middle * math.exp(-half), middle * math.exp(half), error)
 
 

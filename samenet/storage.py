@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from samenet.context import Machine
     from samenet.copies import Key, Sketch
-    from samenet.results import CampaignRecord, CaseResult, NoiseFloor
+    from samenet.results import CampaignRecord, CaseResult, ComparisonRecord, NoiseFloor
 
 __all__ = [
     "Commit",
@@ -53,6 +53,7 @@ class Slice:
     noise_floor: NoiseFloor | None = None
     bound: CaseResult | None = None
     peak: CaseResult | None = None
+    against: ComparisonRecord | None = None
     cases: tuple[CaseResult, ...]
 
     def slim(self) -> Slice:
@@ -117,6 +118,7 @@ def slices(run: Run) -> dict[Conditions, Slice]:
             noise_floor=results.noise_floor,
             bound=of_these(results.bound, key),
             peak=of_these(results.peak, key),
+            against=replace(results.against, before=()) if results.against else None,
             cases=tuple(alike),
         )
         for key, alike in cases.items()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from samenet import SamenetError
 from studies.against import against
 from studies.blocks import blocks
+from studies.carrier import carrier
 from studies.gpu import NoGpuError, gpu
 from studies.options import BASELINE, PLAIN_LANES, PUBLISHED, Options
 from studies.planting import PLANTS
@@ -42,6 +43,7 @@ STUDIES = {
     "against": Study(against, 5, 100, 16),
     "searches": Study(searches, 20, 1, 1),  # as many rounds and launches as it takes
     "gates": Study(gates, 20, 1, 1),
+    "carrier": Study(carrier, 200, 1, 1),
     "gpu": Study(gpu, 1000, 1, 1),  # each part has settings of its own
 }
 

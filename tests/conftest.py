@@ -16,14 +16,18 @@ from samenet.environments import ROOT, tox_folder
 from samenet.installers import known_releases
 from samenet.machine import files
 from studies.wheels import Releases
+from tests.support.carriers import NODES
 from tests.support.command_line import Bench, without_uv
 from tests.support.data import write_dataset
+from tests.support.fleets import over_ssh
+from tests.support.repository import Repository
 from tests.support.workers import CASES, live_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from samenet.workers import Worker
+    from tests.support.fleets import Fleet
 
 PROCESS = "PYTEST_XDIST_WORKER"
 
@@ -122,3 +126,16 @@ def offline(releases: Releases, monkeypatch: pytest.MonkeyPatch, tmp_path_factor
     known_releases.cache_clear()
     monkeypatch.setenv("SAMENET_CACHE", str(tmp_path_factory.mktemp("cache")))
     return releases
+
+
+@pytest.fixture(scope="session")
+def fleet_repository(tmp_path_factory: pytest.TempPathFactory, small_mnist: Path) -> Repository:
+    """Return a repository with one commit, for the hosts of a fleet."""
+    return Repository(tmp_path_factory.mktemp("fleet") / "repository", small_mnist)
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, fleet_repository: Repository) -> Iterator[Fleet]:
+    """Return a fleet of three hosts that are alike, over ssh."""
+    with over_ssh(tmp_path, fleet_repository, {name: {} for name in NODES}) as fleet:
+        yield fleet

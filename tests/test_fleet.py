@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+import time
 import zlib
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import pytest
 
+from impls.workload import Workload
+from reports.assemble import assemble
 from samenet.errors import SettingsError
-from samenet.fleet.client import Campaigns, safe, unfit
-from samenet.fleet.clusters import cluster_class, refuse_strangers
+from samenet.fleet import inbox
+from samenet.fleet.clusters import cluster_class, opened, refuse_strangers
 from samenet.fleet.file import Fleet, read_fleet
-from samenet.hosts import across
+from samenet.fleet.tasks import Host, read_sweep, tasks_of, unfit
+from samenet.hosts import across, judge_hosts
+from samenet.results import ComparisonRecord, Outcome
+from samenet.stats import Estimate
+from samenet.storage import as_builtins, read_storage
+from samenet.verdicts import judge
+from tests.support.saved_runs import record, run, save
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from reports.document import Section
+    from samenet.results import Verdict
 
 ABOUT = {"commit": "a" * 40, "dirty": False, "data": "d" * 64}
 
@@ -81,12 +98,134 @@ def test_a_host_that_would_measure_something_else_is_refused() -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", ".bashrc", "a/../../b.json", "<script>"])
 def test_no_file_of_a_host_leaves_its_folder(tmp_path: Path, name: str) -> None:
     """Whatever a host calls itself and its files."""
-    campaigns = Campaigns.__new__(Campaigns)
-    campaigns.storage = tmp_path / "storage"
-    (path,) = campaigns.save(name, {name: zlib.compress(b"x")})
+    (path,) = inbox.save(tmp_path / "storage" / inbox.safe(name), {name: zlib.compress(b"x")})
     assert path.resolve().is_relative_to(tmp_path / "storage")
     assert not set("<>/") & set(path.name)
-    assert safe("h1.example-2_3") == "h1.example-2_3"
+    assert inbox.safe("h1.example-2_3") == "h1.example-2_3"
+
+
+def test_a_sweep_has_a_campaign_on_each_line(tmp_path: Path) -> None:
+    """Comments and repeated lines do not count; a name stays the same when lines are added."""
+    path = tmp_path / "sweep.txt"
+    path.write_text("# two sizes\n--workload hidden=100\n\n--workload 'hidden=200' -k jax  # jax alone\n")
+    path.write_text(path.read_text() + "--workload hidden=100\n")
+    sweep = read_sweep(path)
+    assert sweep == [("--workload", "hidden=100"), ("--workload", "hidden=200", "-k", "jax")]
+    first, second = tasks_of("plan", ("-m", "plain"), sweep)
+    assert first.arguments == ("-m", "plain", "--workload", "hidden=100")
+    assert first.name != second.name
+    assert tasks_of("plan", (), sweep[::-1])[1].name == first.name
+    (only,) = tasks_of("plan", ("-m", "plain"), ())
+    assert (only.name, only.arguments, only.own) == ("plan", ("-m", "plain"), "")
+
+
+@pytest.mark.parametrize("text", ["# nothing\n", "--workload 'hidden=1\n", None])
+def test_a_sweep_that_cannot_be_used_says_why(tmp_path: Path, text: str | None) -> None:
+    """And what belongs into it."""
+    path = tmp_path / "sweep.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SettingsError, match=f"{re.escape(str(path))}.*; write the arguments of one"):
+        read_sweep(path)
+
+
+def test_a_host_goes_on_with_what_it_has_begun() -> None:
+    """And leaves to others what has failed on it."""
+    one, two, three = tasks_of("plan", (), [("1",), ("2",), ("3",)])
+    host = Host(name="h1", address="", about={"unfinished": [two.name]}, waiting=deque([one, two, three]))
+    assert host.next_task() == two
+    host.waiting = deque([replace(two, failed_on="h1"), replace(one, failed_on="h2"), three])
+    assert host.next_task() == replace(one, failed_on="h2")
+    host.waiting = deque([replace(two, failed_on="h1")])
+    assert host.next_task() is None
+
+
+def found_on_hosts(*ratios: tuple[float, float, float], tolerance: float = 0.02) -> Verdict:
+    """Return the verdict over hosts whose own intervals are these."""
+    rates = {"validation": 2.0}
+    verdicts = {
+        f"h{number}": judge("numpy-cpu", Estimate(value, low, high), tolerance, (rates, rates))
+        for number, (value, low, high) in enumerate(ratios, 1)
+    }
+    records = {
+        host: ComparisonRecord(revision="HEAD~1", tolerance=tolerance, verdicts=(verdict,))
+        for host, verdict in verdicts.items()
+    }
+    (verdict,) = judge_hosts(records)
+    return verdict
+
+
+def test_hosts_of_a_kind_give_one_verdict() -> None:
+    """A regression on one is named; otherwise they agree, or the interval over them decides."""
+    same, slower, open_ = (1.001, 0.99, 1.01), (1.06, 1.04, 1.08), (1.01, 0.98, 1.04)
+    assert found_on_hosts(same).word is Outcome.SAME
+    assert found_on_hosts(same, same).word is Outcome.SAME
+    one = found_on_hosts(same, slower, same)
+    assert (one.word, one.reason, one.regression) == (Outcome.SLOWER, "slower on h2", True)
+    assert found_on_hosts(open_, same).reason == "inconclusive on h1, same on h2"
+    many = found_on_hosts(*[(1.005 + number / 1000, 0.97, 1.04) for number in range(5)])
+    assert (many.word, many.reason) == (Outcome.SAME, "")
+    assert many.ratio is not None
+    assert many.ratio.high < 1.02
+    assert found_on_hosts(*[(1.03 + number / 1000, 0.99, 1.08) for number in range(5)]).word is Outcome.SLOWER
+
+
+def fleet_section(folder: Path) -> Section:
+    """Return the section of the fleet in a report on ``folder``."""
+    (section,) = [each for each in assemble(read_storage(folder)).sections if each.name == "fleet"]
+    return section
+
+
+def test_hosts_of_each_workload_and_versions_stay_apart(tmp_path: Path) -> None:
+    """A sweep's workloads have rows of their own; a host with other packages is named, and left out of the mean."""
+    small = Workload(hidden=100)
+    for number, host in enumerate(("h1", "h2", "h3", "h4")):
+        case = record("jax", 2.0 + number / 100)
+        if host == "h4":
+            case = record("jax", 1.0, versions={"python": "3.11.7", "jax": "0.9"})
+        own = {"host": host}
+        save(tmp_path / host, "0001_large", run(record("numpy", 3.0 + number / 100), case, machine=own))
+        save(
+            tmp_path / host,
+            "0002_small",
+            run(record("numpy", 1.0 + number / 100, workload=small), hours=1, machine=own),
+        )
+    section = fleet_section(tmp_path)
+    assert section.verdict == (
+        "4 hosts of one kind. h4 measured jax-cpu with other versions of its packages, which are left out."
+    )
+    cases = next(table for table in section.tables if table.name == "fleet")
+    assert cases.numbers is not None
+    numbers = cases.numbers
+    assert len(numbers) == 3
+    jax = numbers[numbers["case"] == "jax-cpu"]
+    assert jax["hosts"].tolist() == [3]
+    assert 1.95 < jax["seconds"].item() < 2.1
+
+
+def test_the_verdicts_of_hosts_are_in_the_report(tmp_path: Path) -> None:
+    """Those of a kind together, in a table of their own and in the summary."""
+    for host, low in (("h1", 0.995), ("h2", 1.05), ("h3", 0.99)):
+        verdict = judge("numpy-cpu", Estimate(low + 0.005, low, low + 0.01), 0.02, ({"validation": 2.0},) * 2)
+        against = ComparisonRecord(revision="HEAD~1", tolerance=0.02, verdicts=(verdict,))
+        content = run(record("numpy"), machine={"host": host})
+        content["samenet"]["against"] = as_builtins(against)
+        save(tmp_path / host, "0001_run", content)
+    section = fleet_section(tmp_path)
+    assert "numpy-cpu is slower" in section.verdict
+    (table,) = [table for table in section.tables if table.name == "hosts-verdicts-1"]
+    assert "slower on h2" in str(table.rows)
+
+
+def test_an_idle_worker_leaves_the_cpus_alone() -> None:
+    """It takes less than 0.5 % of a CPU: what it takes, it takes from the case."""
+    with opened(Fleet()) as client:
+        worker = psutil.Process(*client.run(os.getpid).values())
+        time.sleep(5)  # until it has settled
+        before, begin = sum(worker.cpu_times()[:2]), time.monotonic()
+        time.sleep(15)
+        used, seconds = sum(worker.cpu_times()[:2]) - before, time.monotonic() - begin
+    assert used <= 0.005 * seconds
 
 
 def test_the_interval_over_hosts_holds_the_truth() -> None:

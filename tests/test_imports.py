@@ -50,7 +50,7 @@ LONG = {"impls.triton_mlp", "bench.options"}  # kernels, and a table of options
 
 DASK = {"cloudpickle", "dask", "distributed"}
 # Imported once a fleet is asked for, where Dask may be missing.
-CARRIERS = dict.fromkeys(("samenet.fleet.client", "samenet.fleet.clusters", "samenet.fleet.host"), DASK)
+CARRIERS = dict.fromkeys((f"samenet.fleet.{name}" for name in ("carrier", "client", "clusters", "host", "tasks")), DASK)
 
 
 def in_package(package: str) -> list[str]:

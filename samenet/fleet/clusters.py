@@ -36,10 +36,12 @@ QUIET = {
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.scheduler.idle-timeout": "15 minutes",  # after which what a killed client has left ends by itself
     "distributed.comm.retry.count": 0,
+    "distributed.deploy.lost-worker-timeout": "5s",  # after which a job that has ended can be started again
     "distributed.comm.timeouts.connect": "10s",
 }
 LOGGERS = ("distributed", "distributed.client", "distributed.deploy.ssh", "asyncssh", "tornado.application")
-# One task at a time, no memory limit that could end a campaign, and on this machine processes that can be killed.
+# One task at a time, and no memory limit that could end a campaign; a batch system starts what has ended again, and
+# elsewhere a nanny does.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "local": {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None},
     "ssh": {"worker_options": {"nthreads": 1, "memory_limit": 0}},

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
 from samenet.fleet.file import read_fleet
+from samenet.fleet.inbox import safe, save
+from samenet.fleet.tasks import End, Phase, read_sweep, tasks_of
 from samenet.git import present_commit
+from samenet.hosts import judge_hosts
 from samenet.machine.files import check_writable
+from samenet.saved import read_run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from samenet.fleet.client import Campaigns, Host
+    from samenet.fleet.client import Campaigns
+    from samenet.fleet.tasks import Host
+    from samenet.results import ComparisonRecord, Verdict
 
 INCOMPLETE = 3
 
@@ -37,6 +44,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], sa
         action.add_argument("--anyway", action="store_true", help="go on with fewer hosts than the fleet has")
         add = action.add_argument
         add("--storage", type=Path, default=Path(".benchmarks"), metavar="DIR", help="default: %(default)s")
+        if name == "run":
+            add("--sweep", type=Path, metavar="FILE", help="share out campaigns, each with the arguments of a line")
         if name != "check":
             add("--plan", required=name == "collect", help="the one to continue or to collect, which a run has printed")
         action.set_defaults(run=lambda options, name=name: act(name, options, say))
@@ -49,18 +58,20 @@ def act(action: str, options: argparse.Namespace, say: Callable[[str], None]) ->
         SettingsError: the fleet file, the storage or the cluster cannot be used.
     """
     fleet = read_fleet(options.file)
+    sweep = read_sweep(options.sweep) if vars(options).get("sweep") else ()
     check_writable(options.storage)
     try:
-        from samenet.fleet.client import Campaigns  # noqa: PLC0415  # Dask is not needed elsewhere
+        from samenet.fleet import host as on_host  # noqa: PLC0415  # Dask is not needed elsewhere
+        from samenet.fleet.carrier import Carrier  # noqa: PLC0415
+        from samenet.fleet.client import Campaigns  # noqa: PLC0415
         from samenet.fleet.clusters import opened  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(f"a fleet needs Dask ({error}); run: python -m pip install --group fleet") from None
     plan = vars(options).get("plan") or f"{time.strftime('%Y%m%d')}-{uuid.uuid4().hex[:8]}"
     with opened(fleet) as client:
-        campaigns = Campaigns(
-            client=client, fleet=fleet, plan=plan, arguments=tuple(options.rest), storage=options.storage, say=say
-        )
-        campaigns.meet(anyway=options.anyway)
+        carrier, tasks = Carrier(client=client, fleet=fleet, plan=plan), tasks_of(plan, tuple(options.rest), sweep)
+        campaigns = Campaigns(carrier=carrier, tasks=tasks, storage=options.storage, say=say)
+        campaigns.meet(on_host.prepare if action == "run" else on_host.describe, anyway=options.anyway)
         campaigns.refuse_unfit(present_commit(ROOT).id)
         return {"check": check, "run": measure, "collect": collect}[action](campaigns)
 
@@ -68,8 +79,9 @@ def act(action: str, options: argparse.Namespace, say: Callable[[str], None]) ->
 def check(campaigns: Campaigns) -> int:
     """Say of each host what it has, and what keeps it from measuring."""
     for host in campaigns.hosts:
-        campaigns.say(f"{host.name}: {host.sentence or described(host)}")
-    return INCOMPLETE if any(host.end for host in campaigns.hosts) else 0
+        if host.phase is not Phase.OVER:  # of which was said why it may not measure
+            campaigns.say(f"{host.name}: {described(host)}")
+    return INCOMPLETE if campaigns.ends else 0
 
 
 def described(host: Host) -> str:
@@ -84,28 +96,47 @@ def described(host: Host) -> str:
 
 
 def measure(campaigns: Campaigns) -> int:
-    """Measure on each host that may, and say how each has ended."""
-    from samenet.fleet.client import End  # noqa: PLC0415
-
-    campaigns.say(f"plan {campaigns.plan}: {len(campaigns.hosts)} hosts")
+    """Measure on each host that may, and say how each campaign has ended."""
+    plan = campaigns.carrier.plan
+    campaigns.say(f"plan {plan}: {counted(len(campaigns.tasks), 'campaign')}, {counted(len(campaigns.hosts), 'host')}")
+    campaigns.share()
     campaigns.run()
-    for host in campaigns.hosts:
-        campaigns.say(f"{host.name}: {host.end}{f', {host.sentence}' if host.sentence else ''}")
-    ends = {host.end for host in campaigns.hosts}
-    if ends - {End.DONE, End.FAILED}:
-        campaigns.say(f"to continue: python -m samenet fleet run ... --plan {campaigns.plan}")
+    regressions = [verdict for verdict in verdicts(campaigns) if verdict.regression]
+    ends = Counter(campaigns.ends.values())
+    campaigns.say(f"plan {plan}: {', '.join(f'{count} {end}' for end, count in ends.items()) or 'nothing to do'}")
+    if any(not end.has_result for end in ends):
+        campaigns.say(f"to continue, run it again with --plan {plan}")
         return INCOMPLETE
-    return int(End.FAILED in ends)
+    return int(End.FAILED in ends or bool(regressions))
+
+
+def verdicts(campaigns: Campaigns) -> Iterator[Verdict]:
+    """Say what ``--against`` or ``--versions`` found on the hosts of each kind together, where they did."""
+    records: dict[tuple[str, str], dict[str, ComparisonRecord]] = {}
+    for host in campaigns.hosts:
+        for path in sorted((campaigns.storage / safe(host.name)).rglob(f"*_{campaigns.carrier.plan}*.json")):
+            if record := read_run(path).results.against:
+                name = path.stem.partition("_")[2]  # pytest-benchmark counts the files of a folder
+                records.setdefault((host.kind, name), {})[host.name] = record
+    for (kind, _), of_hosts in records.items():
+        for verdict in judge_hosts(of_hosts):
+            campaigns.say(f"{counted(len(of_hosts), 'host')} of kind {kind}: {verdict.sentence}")
+            yield verdict
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def collect(campaigns: Campaigns) -> int:
     """Save what the hosts still have of a plan."""
     from samenet.fleet import host as on_host  # noqa: PLC0415
 
-    count = 0
+    carrier, total = campaigns.carrier, 0
     for host in campaigns.hosts:
-        returned = campaigns.submit(on_host.collect, host.address).result(timeout=campaigns.fleet.wait_seconds)
-        saved = campaigns.save(returned.host, returned.files)
-        count += len(saved)
-        campaigns.say(f"{host.name}: {len(saved)} file{'' if len(saved) == 1 else 's'}")
-    return 0 if count else INCOMPLETE
+        returned = carrier.submit(on_host.collect, host.address, campaigns.tasks[0]).result(carrier.fleet.wait_seconds)
+        saved = save(campaigns.storage / safe(host.name), returned.files)
+        total += len(saved)
+        campaigns.say(f"{host.name}: {counted(len(saved), 'file')}")
+    return 0 if total else INCOMPLETE

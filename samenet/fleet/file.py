@@ -23,6 +23,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         hosts: how many hosts there are.
         folder: the checkout of samenet on each host; ~ and $NAMES are the host's.
         python: the interpreter there that runs pytest, from ``folder``.
+        environments: tox environments that each host makes before it measures, such as ``numpy`` and ``bench``.
         variables: environment variables of the campaign, such as SAMENET_DATA.
         wait_seconds: how long to wait for the hosts, and for one that went away.
         limit_seconds: how long a campaign may take on a host.
@@ -33,6 +34,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hosts: int = 1
     folder: str = str(ROOT)
     python: str = ".tox/bench/bin/python"
+    environments: tuple[str, ...] = ()
     variables: dict[str, str] = {}
     wait_seconds: float = 300.0
     limit_seconds: float = 4 * 3600.0

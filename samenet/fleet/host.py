@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -27,14 +28,16 @@ DESCRIBE_SECONDS = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A campaign on a host: ``arguments`` are those of ``pytest bench/``; the other fields are the fleet's."""
+    """A campaign on a host: ``name`` and ``arguments`` are the campaign's own; the other fields are the fleet's."""
 
     plan: str
+    name: str
     folder: str
     python: str
     variables: dict[str, str]
-    arguments: tuple[str, ...] = ()
-    limit_seconds: float = 0.0
+    environments: tuple[str, ...]
+    arguments: tuple[str, ...]
+    limit_seconds: float
 
     @property
     def tree(self) -> str:
@@ -47,15 +50,15 @@ class Job:
         return str(Path(self.tree, self.python))
 
     @property
-    def topic(self) -> str:
-        """The name of Dask's events of this plan."""
-        return f"samenet-{self.plan}"
+    def outboxes(self) -> Path:
+        """The folder on this host that keeps what the plan's campaigns measured, until the client has it."""
+        cache = self.variables.get("SAMENET_CACHE") or os.environ.get("SAMENET_CACHE") or "~/.cache/samenet"
+        return Path(cache).expanduser() / "outbox" / self.plan / host_name()
 
     @property
     def outbox(self) -> Path:
-        """The folder on the host that keeps what was measured, until the client has it."""
-        cache = self.variables.get("SAMENET_CACHE") or os.environ.get("SAMENET_CACHE") or "~/.cache/samenet"
-        return Path(cache).expanduser() / "outbox" / self.plan / host_name()
+        """The part of it for this campaign."""
+        return self.outboxes / self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,11 @@ class Returned:
     code: int | None = None
     output: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
+
+
+def topic(plan: str) -> str:
+    """Return the name of Dask's events of a plan."""
+    return f"samenet-{plan}"
 
 
 def host_name() -> str:
@@ -87,21 +95,27 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def run(job: Job, command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout, which may take so many ``seconds``."""
+    return subprocess.run(  # noqa: S603
+        command,
+        cwd=job.tree,
+        env=environment(job),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=seconds,
+        check=False,
+        preexec_fn=end_with_parent,
+    )
+
+
 def describe(job: Job) -> dict[str, Any]:
     """Return what the checkout on this host says of itself, or ``problem``, a sentence."""
-    found: dict[str, Any] = {"host": host_name(), "seconds": time.time()}
-    command = [job.interpreter, "-m", "samenet.fleet.about"]
+    unfinished = sorted({path.parents[1].name for path in job.outboxes.glob("*/journal/*.jsonl")})
+    found: dict[str, Any] = {"host": host_name(), "seconds": time.time(), "unfinished": unfinished}
     try:
-        done = subprocess.run(  # noqa: S603
-            command,
-            cwd=job.tree,
-            env=environment(job),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=DESCRIBE_SECONDS,
-            check=False,
-        )
+        done = run(job, [job.interpreter, "-m", "samenet.fleet.about"], DESCRIBE_SECONDS)
         said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found | said
     except OSError as error:
@@ -109,14 +123,45 @@ def describe(job: Job) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return found | {"problem": f"{job.interpreter} did not answer in {DESCRIBE_SECONDS:g} s"}
     except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        return found | {"problem": f"{job.tree} has no samenet that can be used: {last}"}
+        return found | {"problem": f"{job.tree} has no samenet that can be used: {last_line(done.stderr)}"}
+
+
+def prepare(job: Job) -> dict[str, Any]:
+    """Make the environments that the hosts of the fleet need, with tox, and return what ``describe`` does."""
+    problem = make_environments(job) if job.environments else ""
+    return {"host": host_name(), "problem": problem} if problem else describe(job)
+
+
+def make_environments(job: Job) -> str:
+    """Make the job's environments, and return why they could not be made, or nothing."""
+    variables = environment(job)
+    tox = shutil.which("tox", path=variables.get("PATH"))
+    if not tox:
+        return "tox, which makes its environments, is not on its PATH"
+    folder = Path(variables.get("TOX_WORK_DIR") or Path(job.tree, ".tox"))
+    try:
+        folder.mkdir(exist_ok=True)
+        with (folder / "fleet.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # hosts may share the folder
+            made = run(job, [tox, "run", "--notest", "-e", ",".join(job.environments)], job.limit_seconds)
+    except OSError as error:
+        return f"cannot make environments in {folder}: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"its environments were not made in {job.limit_seconds:g} s"
+    if not made.returncode:
+        return ""
+    return f"tox cannot make {', '.join(job.environments)}: {last_line(made.stdout + made.stderr)}"
+
+
+def last_line(output: str) -> str:
+    """Return the last line of a program's output that is not empty."""
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it says nothing")
 
 
 def measure(job: Job) -> Returned:
     """Run the campaign to its end, or continue it, and return its files; they stay here until ``forget``."""
     job.outbox.mkdir(parents=True, exist_ok=True)
-    options = [*job.arguments, f"--benchmark-storage={job.outbox}", f"--benchmark-save={job.plan}"]
+    options = [*job.arguments, f"--benchmark-storage={job.outbox}", f"--benchmark-save={job.name}"]
     if list(job.outbox.glob("journal/*.jsonl")):
         options.append("--resume")
     with subprocess.Popen(  # noqa: S603
@@ -141,7 +186,7 @@ def measure(job: Job) -> Returned:
     is_late = not late.is_alive()
     late.cancel()
     code = None if is_late else process.returncode
-    return Returned(host=host_name(), code=code, output="\n".join(lines), files=files(job))
+    return Returned(host=host_name(), code=code, output="\n".join(lines), files=files(job.outbox))
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -151,18 +196,22 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 def report(job: Job, line: str) -> None:
     """Send the client what is measured so far, with the line that the campaign has printed."""
-    get_worker().log_event(job.topic, {"host": host_name(), "line": line, "files": files(job)})
+    message = {"host": host_name(), "name": job.name, "line": line, "files": files(job.outbox)}
+    get_worker().log_event(topic(job.plan), message)
 
 
-def files(job: Job) -> dict[str, bytes]:
-    """Return the saved runs and the journals of a job, compressed, by their paths."""
-    found = [*job.outbox.rglob("*.json"), *job.outbox.rglob("*.jsonl")]
-    return {str(path.relative_to(job.outbox)): zlib.compress(path.read_bytes()) for path in sorted(found)}
+def files(outbox: Path) -> dict[str, bytes]:
+    """Return the saved runs and the journals of a campaign, compressed, by their paths."""
+    found = [*outbox.rglob("*.json"), *outbox.rglob("*.jsonl")]
+    return {str(path.relative_to(outbox)): zlib.compress(path.read_bytes()) for path in sorted(found)}
 
 
 def collect(job: Job) -> Returned:
-    """Return the files of a job that this host still has."""
-    return Returned(host=host_name(), files=files(job))
+    """Return the files of the plan that this host still has."""
+    found: dict[str, bytes] = {}
+    for outbox in job.outboxes.glob("*"):
+        found |= files(outbox)
+    return Returned(host=host_name(), files=found)
 
 
 def forget(job: Job) -> None:

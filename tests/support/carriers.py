@@ -8,10 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -150,3 +151,29 @@ def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]
     with daemons(folder):
         subprocess.run([server, "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], check=True)
         yield configuration
+
+
+def certificates(folder: Path) -> dict[str, Any]:
+    """Make a certificate for this machine, and return the options with which Dask uses it."""
+    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    files = {"tls_ca_file": certificate, "tls_client_cert": certificate, "tls_client_key": key}
+    return files | {"require_encryption": True}
+
+
+@contextmanager
+def dask_over_tls(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
+    """Run a scheduler with one worker, h1, and return its address."""
+    (port,) = free_ports(1)
+    key, certificate, address = folder / "key.pem", folder / "certificate.pem", f"tls://127.0.0.1:{port}"
+    files = [f"--tls-ca-file={certificate}", f"--tls-cert={certificate}", f"--tls-key={key}"]
+    dask = [sys.executable, "-m", "distributed.cli"]
+    scheduler = [*dask[:-1], "distributed.cli.dask_scheduler", f"--host={address}", "--no-dashboard", *files]
+    worker = [*dask[:-1], "distributed.cli.dask_worker", address, "--nthreads=1", "--no-dashboard", *files]
+    environment = os.environ | variables | {"SAMENET_HOST": "h1"}
+    with daemons(folder):
+        for command in (scheduler, worker):
+            subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        yield address

@@ -1,0 +1,96 @@
+"""Dask, as a fleet uses it: sends a host something to do, once and nowhere else, and hears from it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+from distributed import SpecCluster
+
+from samenet.fleet import host as on_host
+from samenet.fleet.host import Job, topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from distributed import Client, Future
+
+    from samenet.fleet.file import Fleet
+    from samenet.fleet.tasks import Task
+
+cloudpickle.register_pickle_by_value(on_host)
+
+ANSWER_SECONDS = 180.0  # for what a host says of itself
+GRACE_SECONDS = 60.0  # for the files of a campaign that was stopped at its limit
+AGAIN_SECONDS = 6.0  # between two requests for workers in the place of those that went away
+
+
+@dataclass(kw_only=True)
+class Carrier:
+    """A connection to the workers on the hosts, for one plan."""
+
+    client: Client
+    fleet: Fleet
+    plan: str
+    _changed: threading.Event = field(default_factory=threading.Event)
+    _again_at: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the scheduler is there."""
+        return bool(self.client.status == "running")
+
+    def workers(self) -> set[str]:
+        """Return the addresses of the workers that are there."""
+        return set(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    def start_again(self) -> None:
+        """Let the cluster start what has ended, if it has started the workers: a batch system's job, say."""
+        now, cluster = time.monotonic(), self.client.cluster
+        if isinstance(cluster, SpecCluster) and now > self._again_at:
+            self._again_at = now + AGAIN_SECONDS
+            cluster.scale(len(cluster.worker_spec))
+
+    def submit(self, function: Callable[[Job], Any], address: str, task: Task) -> Future[Any]:
+        """Let the worker at ``address`` do something for a campaign."""
+        fleet = self.fleet
+        job = Job(
+            plan=self.plan,
+            name=task.name,
+            folder=fleet.folder,
+            python=fleet.python,
+            variables=fleet.variables,
+            environments=fleet.environments,
+            arguments=task.arguments,
+            limit_seconds=fleet.limit_seconds,
+        )
+        future = self.client.submit(
+            lambda: function(job),  # which Dask cannot send by its name
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+        future.add_done_callback(lambda _: self._changed.set())
+        return future
+
+    def listen(self, heard: Callable[[dict[str, Any]], None]) -> None:
+        """Let ``heard`` have each message of a host, in Dask's thread."""
+        self.client.subscribe_topic(topic(self.plan), lambda event: heard(event[1]))
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something that was sent is done, and no longer than so many ``seconds``."""
+        self._changed.wait(seconds)
+        self._changed.clear()
+
+
+def answer(future: Future[Any], seconds: float) -> dict[str, Any]:
+    """Return what a host says of itself, or why it does not."""
+    try:
+        about: dict[str, Any] = future.result(timeout=seconds)
+    except Exception as error:  # noqa: BLE001  # whatever is wrong there is its answer
+        return {"problem": f"it does not answer: {type(error).__name__}: {error}"}
+    return about

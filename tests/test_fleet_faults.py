@@ -1,0 +1,141 @@
+"""What goes wrong on a fleet: hosts that may not measure, kills, a hang, a host that dies; over a real ssh."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from reports.assemble import assemble
+from samenet.assembly import read_unfinished
+from samenet.machine.lock import only_campaign
+from samenet.saved import read_run
+from samenet.storage import read_storage
+from tests.support.carriers import NODES
+from tests.support.data import write_dataset
+from tests.support.fleets import LONG, SHORT, Fleet, folder_of, full_disk, over_ssh, processes_of, wait_until
+from tests.support.repository import NUMPY, STEP, Repository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.xdist_group("fleet")
+
+
+def test_unfit_hosts_are_named_and_the_others_measure(tmp_path: Path, small_mnist: Path) -> None:
+    """Another commit, other data, no checkout, a full disk, no interpreter, and a campaign that goes on."""
+    good, other = (Repository(tmp_path / name, small_mnist) for name in ("good", "other"))
+    other.edit(NUMPY, STEP, f"    # a comment\n{STEP}")
+    other.commit()
+    changed, usual = write_dataset(folder_of(tmp_path / "changed"), train=1100), {"SAMENET_TREE": str(good.folder)}
+    hosts = {
+        "h1": usual,
+        "h2": {"SAMENET_TREE": str(other.folder)},
+        "h3": usual | {"SAMENET_DATA": str(changed)},
+        "h4": {"SAMENET_TREE": str(tmp_path / "nowhere")},
+        "h5": usual | {"SAMENET_CACHE": str(tmp_path / "small")},
+        "h6": usual | {"TOX_WORK_DIR": str(tmp_path / "no-tox")},
+        "h7": usual,
+    }
+    with over_ssh(tmp_path, good, hosts) as fleet, full_disk(folder_of(tmp_path / "small")):
+        with only_campaign(tmp_path / "h7.lock"):
+            code, output = fleet.run(
+                "run", "--", "-k", "[jax-cpu]", *SHORT, folder="$SAMENET_TREE", hosts=7, limit_seconds=30
+            )
+        assert code == 3, output
+        assert "h1: done" in output
+        assert re.search("h2: refused, its checkout is at [0-9a-f]{9}, and this one at [0-9a-f]{9}", output), output
+        assert re.search("h3: refused, its data have the checksum [0-9a-f]{12}, and those of most", output), output
+        assert f"h4: refused, cannot start {sys.executable} in {tmp_path}/nowhere: No such file or directory" in output
+        assert re.search("h5: failed, .*No space left on device", output), output
+        assert "h6: done, jax-cpu is skipped: no interpreter for jax; run: tox run -e jax" in output
+        assert "h7: busy, another campaign was measuring there until the limit" in output
+        assert fleet.hosts_with("*.json") == ["h1", "h6"]
+
+
+def test_kills_and_a_hang_cost_one_host_each(ssh: Fleet) -> None:
+    """A worker of Dask is started again and goes on there; a campaign is not, and one that hangs is stopped."""
+    with ssh.started("run", "--", *LONG, limit_seconds=30) as process:
+        ssh.wait("*.jsonl", 3)
+        processes_of("h1", "from multiprocessing.spawn")[0].kill()
+        processes_of("h2", "pytest bench/")[0].kill()
+        processes_of("h3", "pytest bench/")[0].send_signal(signal.SIGSTOP)
+        code, output = ssh.ended(process)
+    assert code == 3, output
+    assert "h1 is back, and goes on" in output
+    assert "h1: done" in output
+    assert "h2: failed, exit code -9" in output
+    assert "h3: stopped at the limit, it took more than 30 s; what it had measured is saved" in output
+    assert ssh.hosts_with("*.json") == ["h1"]
+    assert ssh.hosts_with("*.jsonl") == ["h2", "h3"]
+    report = assemble(read_storage(ssh.storage, read_unfinished))
+    (section,) = [each for each in report.sections if each.name == "fleet"]
+    assert section.verdict.startswith("3 hosts of one kind.")
+
+
+@pytest.mark.parametrize("victim", ["client", "scheduler"])
+def test_what_was_finished_is_collected_when_a_part_of_dask_is_killed(
+    tmp_path: Path, fleet_repository: Repository, victim: str
+) -> None:
+    """Nothing hangs, and the plan can be continued."""
+    with over_ssh(tmp_path, fleet_repository, {name: {} for name in NODES[:2]}) as ssh:
+        collect_after(victim, ssh)
+
+
+def collect_after(victim: str, ssh: Fleet) -> None:
+    """Kill a part of Dask, and collect what the hosts have."""
+    with ssh.started("run", "--", *LONG, hosts=2) as process:
+        ssh.wait("*.jsonl", 2)
+        before = {path: path.read_text() for path in ssh.storage.rglob("*.jsonl")}
+        if victim == "client":
+            process.kill()
+            process.communicate(timeout=60)
+        else:
+            for process_of_dask in processes_of("h0"):
+                process_of_dask.kill()
+            code, output = ssh.ended(process)
+            assert code == 3, output
+            assert output.count("lost, ") == 2
+    for host in NODES[:2]:
+        wait_until(lambda host=host: not processes_of(host, "pytest bench/"))  # type: ignore[misc]
+    plan = next(ssh.folder.glob("cache/outbox/*")).name
+    shutil.rmtree(ssh.storage)
+    code, output = ssh.run("collect", "--plan", plan, hosts=2)
+    assert code == 0, output
+    for path, text in before.items():  # without its client a campaign goes on, maybe to its end
+        assert path.read_text().startswith(text) if path.exists() else list(path.parent.parent.rglob("*.json"))
+    code, output = ssh.run("run", "--plan", plan, "--", *LONG, hosts=2)
+    assert code == 0, output
+    assert ssh.hosts_with("*.json") == list(NODES[:2])
+
+
+def test_a_sweep_goes_on_without_a_host_that_died(tmp_path: Path, fleet_repository: Repository) -> None:
+    """Each campaign is measured once, on any host; that of the dead one is measured as a whole on another."""
+    sweep = tmp_path / "sweep.txt"
+    sweep.write_text("".join(f"--seed {seed}\n" for seed in range(4)))
+    with over_ssh(tmp_path, fleet_repository, {name: {} for name in NODES[:2]}) as fleet:
+        arguments = ("--sweep", str(sweep), "--", *LONG)
+        with fleet.started("run", *arguments, hosts=2, wait_seconds=8) as process:
+            fleet.wait("*.jsonl", 2)
+            kill_sshd(fleet.folder)  # so that no worker can be started again
+            for each in processes_of("h2"):
+                each.kill()
+            code, output = fleet.ended(process)
+    assert code == 0, output
+    assert "h2: lost (--seed 1), it went away" in output
+    assert re.search(r"h1: done \(--seed 1\)", output), output
+    assert output.count(": done (--seed ") == 4
+    runs = [read_run(path).results for path in fleet.storage.rglob("*.json")]
+    assert sorted(run.campaign.seed for run in runs) == [0, 1, 2, 3]
+    assert {launch.launch for run in runs for launch in run["numpy-cpu"].launches} == {0, 1, 2}
+    assert fleet.hosts_with("*.jsonl") == ["h2"]  # what it had sent
+
+
+def kill_sshd(folder: Path) -> None:
+    """Kill the sshd that takes new connections."""
+    psutil.Process(int((folder / "sshd" / "sshd.pid").read_text())).kill()

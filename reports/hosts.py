@@ -16,7 +16,7 @@ from reports.numbers import UNKNOWN, figure, moment
 from reports.svg import INK, render_svg, styles
 from reports.verdicts import COLUMNS
 from reports.verdicts import rows as verdict_rows
-from samenet.hosts import Across, across, judge_hosts
+from samenet.hosts import OverHosts, judge_hosts, over_hosts
 from samenet.records import State
 from samenet.speedups import choose_baseline
 
@@ -46,19 +46,25 @@ class Kind:
     @property
     def cases(self) -> list[str]:
         """The cases that have a number on any of its hosts."""
-        found = {case.case: None for group in self.groups for case in group.newest.cases if case.state is State.VALID}
-        return list(found)
+        every = (case for runs in self.runs.values() for run in runs for case in run.cases)
+        return list(dict.fromkeys(case.case for case in every if case.state is State.VALID))
 
     @cached_property
-    def over(self) -> dict[str, tuple[dict[str, float], Across]]:
+    def runs(self) -> dict[str, list[Slice]]:
+        """The runs of each host at the newest commit: those of a sweep may have other cases each."""
+        commit = self.groups[0].newest.commit
+        return {group.conditions.host: [run for run in group.slices if run.commit == commit] for group in self.groups}
+
+    @cached_property
+    def over(self) -> dict[str, tuple[dict[str, float], OverHosts]]:
         """The times of each case by host, and what they say of the kind."""
-        return {case: (seconds, across(seconds)) for case in self.cases if (seconds := self.seconds(case))}
+        return {case: (seconds, over_hosts(seconds)) for case in self.cases if (seconds := self.seconds(case))}
 
     @cached_property
     def usual_versions(self) -> dict[str, dict[str, str]]:
         """The versions of each case's packages on most hosts."""
         found: dict[str, Counter[tuple[tuple[str, str], ...]]] = {}
-        for case in (case for group in self.groups for case in group.newest.cases):
+        for case in (case for runs in self.runs.values() for run in runs for case in run.cases):
             found.setdefault(case.case, Counter())[tuple(sorted(case.versions.items()))] += 1
         return {case: dict(counts.most_common(1)[0][0]) for case, counts in found.items()}
 
@@ -68,7 +74,7 @@ class Kind:
         return {
             case: found
             for case, usual in self.usual_versions.items()
-            if (found := [each.conditions.host for each in self.groups if other_versions(each.newest, case, usual)])
+            if (found := [host for host, runs in self.runs.items() if other_versions(runs[-1], case, usual)])
         }
 
     @property
@@ -87,16 +93,15 @@ class Kind:
 
     def _by_host(self, value: Callable[[Mapping[str, float]], float], needed: set[str]) -> dict[str, float]:
         found = {}
-        for group in self.groups:
-            same = [run for run in group.slices if run.commit == group.newest.commit]
+        for host, runs in self.runs.items():
             logs = [
                 math.log(value(times(run)))
-                for run in same
+                for run in runs
                 if needed <= times(run).keys()
                 and not any(other_versions(run, case, self.usual_versions[case]) for case in needed)
             ]
             if logs:
-                found[group.conditions.host] = math.exp(sum(logs) / len(logs))
+                found[host] = math.exp(sum(logs) / len(logs))
         return found
 
 
@@ -197,7 +202,7 @@ def cases_table(found: Sequence[Kind]) -> Table:
     for kind in found:
         for case, (seconds, over) in kind.over.items():
             typical, speedups = over.typical, kind.speedups(case)
-            ratio = across(speedups).typical if speedups and case != kind.baseline else None
+            ratio = over_hosts(speedups).typical if speedups and case != kind.baseline else None
             over_baseline = f"1 ({kind.baseline})" if case == kind.baseline else figure(ratio)
             spread = "" if math.isnan(over.spread) else f"{100 * over.spread:.2g}"
             odd, count = ", ".join(over.odd), len(seconds)

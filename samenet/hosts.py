@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import stdtrit
 
 from samenet.records import Quantity
 from samenet.results import Outcome
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from samenet.stats import Estimate
 
 FEWEST_TO_JUDGE = 4  # hosts: of three, each could be the odd one
+MOST_ODD = 3  # one host in so many: beyond that it is not clear which ones are odd
 ODD = 0.05  # chance of naming any host of a fleet whose hosts differ like values of a normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
-class Across:
+class OverHosts:
     """A positive figure over hosts.
 
     Attributes:
@@ -39,7 +40,7 @@ class Across:
     odd: tuple[str, ...]
 
 
-def across(values: Mapping[str, float], level: float = CONFIDENCE) -> Across:
+def over_hosts(values: Mapping[str, float], level: float = CONFIDENCE) -> OverHosts:
     """Return what positive ``values``, one for each host, say of hosts of this kind.
 
     A host is one independent value however many rounds it has measured, so the interval is Student's t over the hosts,
@@ -48,7 +49,7 @@ def across(values: Mapping[str, float], level: float = CONFIDENCE) -> Across:
     """
     logs = {host: math.log(value) for host, value in values.items()}
     typical = geometric_mean(list(logs.values()), level)
-    return Across(typical=typical, spread=typical.error * math.sqrt(len(logs)), odd=odd_hosts(logs))
+    return OverHosts(typical=typical, spread=typical.error * math.sqrt(len(logs)), odd=odd_hosts(logs))
 
 
 def judge_hosts(records: Mapping[str, ComparisonRecord]) -> list[Verdict]:
@@ -70,7 +71,7 @@ def judge_case_on_hosts(verdicts: Mapping[str, Verdict], tolerance: float, level
     """
     first = next(iter(verdicts.values()))
     ratios = {host: verdict.ratio.value for host, verdict in verdicts.items() if verdict.ratio}
-    ratio = across(ratios, level).typical if ratios else None
+    ratio = over_hosts(ratios, level).typical if ratios else None
     worse = {host: verdict for host, verdict in verdicts.items() if verdict.regression}
     words = {verdict.word for verdict in verdicts.values()}
     said = ", ".join(f"{verdict.word} on {host}" for host, verdict in (worse or verdicts).items())
@@ -90,25 +91,26 @@ def judge_case_on_hosts(verdicts: Mapping[str, Verdict], tolerance: float, level
 def odd_hosts(values: Mapping[str, float]) -> tuple[str, ...]:
     """Return the hosts that differ from the others by more than chance explains, the farthest first.
 
-    Each one's distance from the mean of the others, in standard deviations of theirs, is held against Student's t,
-    corrected for the number of hosts (externally studentized residuals, Bonferroni).
+    It is Rosner's generalized test for up to so many outliers (Technometrics 25, 1983): one host after the other is
+    taken away, the farthest from the mean first, and all up to the last one that is too far are odd. So two that are
+    equally slow do not hide each other.
     """
-    kept, odd = dict(values), []
-    while len(kept) >= FEWEST_TO_JUDGE:
-        chances = {name: chance(name, kept) for name in kept}
-        name = min(chances, key=lambda each: chances[each])
-        if chances[name] * len(kept) > ODD:
+    kept, taken, odd = dict(values), list[str](), 0
+    for _ in range(len(values) // MOST_ODD if len(values) >= FEWEST_TO_JUDGE else 0):
+        logs = np.array(list(kept.values()))
+        scale = float(logs.std(ddof=1))
+        if not scale:
             break
-        odd.append(name)
+        distances = {name: abs(value - float(logs.mean())) / scale for name, value in kept.items()}
+        name = max(distances, key=lambda each: distances[each])
+        taken.append(name)
+        if distances[name] > farthest_by_chance(len(kept)):
+            odd = len(taken)
         del kept[name]
-    return tuple(odd)
+    return tuple(taken[:odd])
 
 
-def chance(name: str, values: Mapping[str, float]) -> float:
-    """Return how likely a host at least as far from the others is, if it is one of them."""
-    others = np.array([value for other, value in values.items() if other != name])
-    scale = float(others.std(ddof=1)) * math.sqrt(1 + 1 / len(others))
-    distance = abs(values[name] - float(others.mean()))
-    if not scale:
-        return 0.0 if distance else 1.0
-    return 2 * float(stdtr(len(others) - 1, -distance / scale))
+def farthest_by_chance(count: int) -> float:
+    """Return how far, in standard deviations, the farthest of so many normal values is with the chance of ``ODD``."""
+    t = float(stdtrit(count - 2, 1 - ODD / (2 * count)))
+    return t * (count - 1) / math.sqrt((count - 2 + t**2) * count)

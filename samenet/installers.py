@@ -35,6 +35,7 @@ DROPPED = re.compile(
 UNREACHABLE = re.compile("after connection broken by|Failed to fetch|error sending request")
 UV_EXPLAINS = r"cause: |\u2570\u2500\u25b6 "  # an arrow in its earlier versions
 MOST_CHARACTERS = 300  # of a reason; uv explains at length
+UNPACKED = 3  # times the size of a wheel, about, with its compiled bytecode
 
 
 class Wheel(NamedTuple):
@@ -166,6 +167,16 @@ def _largest(wheels: Sequence[dict[str, Any]]) -> int | None:
 def is_option(argument: str) -> bool:
     """Return whether an argument is an option, such as ``--extra-index-url=URL``, and not a requirement."""
     return argument.startswith("-")
+
+
+def without_room(wheels: Sequence[Wheel], free: int, folder: Path) -> str:
+    """Return a sentence if ``wheels`` may need more than the ``free`` bytes in ``folder``, as far as they are known."""
+    needed = UNPACKED * sum(wheel.size or 0 for wheel in wheels)
+    if needed <= free:
+        return ""
+    return (
+        f"{folder} has {free / 1e9:.1f} GB left, and this may take {needed / 1e9:.1f} GB; SAMENET_CACHE names another"
+    )
 
 
 def find_installer() -> Installer:

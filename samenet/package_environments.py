@@ -28,7 +28,7 @@ from samenet import cpu_torch
 from samenet.data import cache_folder
 from samenet.environments import environments, tox_settings
 from samenet.errors import NoInterpreterError, SettingsError
-from samenet.installers import InstallError, find_installer, is_option
+from samenet.installers import InstallError, find_installer, is_option, without_room
 from samenet.machine.files import write_whole
 from samenet.versions import PYTHON, own_packages
 
@@ -249,6 +249,8 @@ def _make(
                 return same
             listed = ", ".join(f"{name} {number}" for name, number in packages.items())
             say(f"making an environment for Python {version} with {installer.name}: {listed}")
+            if warning := without_room(wheels, shutil.disk_usage(home).free, home):
+                say(warning)
             installer.install(unfinished, wheels, list(filter(is_option, arguments)), say)
             about = replace(about, size=sum(path.lstat().st_size for path in unfinished.rglob("*")))
             PackageEnvironment(unfinished, about).write(about)

@@ -43,7 +43,7 @@ STUDIES = {
     "against": Study(against, 5, 100, 16),
     "searches": Study(searches, 20, 1, 1),  # as many rounds and launches as it takes
     "gates": Study(gates, 20, 1, 1),
-    "carrier": Study(carrier, 200, 1, 1),
+    "carrier": Study(carrier, 100, 3, 60),
     "gpu": Study(gpu, 1000, 1, 1),  # each part has settings of its own
 }
 

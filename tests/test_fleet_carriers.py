@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from reports.assemble import assemble
 from samenet.saved import read_run
 from samenet.storage import read_storage
-from tests.support.carriers import NODES, certificates, dask_over_tls, program, slurm
+from tests.support.carriers import NODES, dask_over_tls, program, slurm
 from tests.support.fleets import BOTH, ONE, SHORT, Fleet, example, folder_of, over_ssh, variables_of
 from tests.support.repository import NUMPY, STEP, Repository
 
@@ -48,9 +47,9 @@ def test_ssh_carries_a_campaign_to_each_host(ssh: Fleet) -> None:
 def test_slurm_carries_a_campaign_to_each_node(tmp_path: Path, fleet_repository: Repository) -> None:
     """Where a job is cancelled, there is another one, and the campaign goes on where it was."""
     folder = folder_of(tmp_path / "slurm")
-    options = example("slurm") | {"interface": "lo", "python": sys.executable, "log_directory": str(folder)}
+    options = example("slurm") | {"python": sys.executable, "log_directory": str(folder)}
     own_lock = f"export SAMENET_LOCK={folder}/$SLURMD_NODENAME.lock"  # the nodes are one machine
-    options |= {"scheduler_options": {"host": "127.0.0.1"}, "job_script_prologue": [own_lock]}
+    options |= {"job_script_prologue": [own_lock]}
     fleet = Fleet(tmp_path, fleet_repository, "slurm", options, variables_of(tmp_path, fleet_repository))
     with slurm(folder), fleet.started("run", "--", *BOTH, "--launches", "2", wait_seconds=60) as process:
         fleet.wait("*.jsonl", 1)
@@ -68,9 +67,8 @@ def test_a_scheduler_with_tls_is_reached(tmp_path: Path, small_mnist: Path) -> N
     tox_ini.write_text(f"{tox_ini.read_text()}\n[testenv:nothing]\nuv_seed = false\ncommands =\n")
     repository.commit()
     variables = variables_of(tmp_path, repository)
-    options = {"security": certificates(folder_of(tmp_path / "tls"))}
     with dask_over_tls(tmp_path / "tls", variables) as address:
-        fleet = Fleet(tmp_path, repository, address, options, variables)
+        fleet = Fleet(tmp_path, repository, address, {}, variables)
         code, output = fleet.run("run", "--", *ONE, hosts=1, environments=["no-such"])
         assert code == 3, output
         assert "h1: refused, tox cannot make no-such: " in output
@@ -84,7 +82,7 @@ def test_a_scheduler_with_tls_is_reached(tmp_path: Path, small_mnist: Path) -> N
         assert not any(
             name.startswith("OMP") for name in read_run(path).results.machine.environment
         )  # as a nanny sets it
-        code, output = replace(fleet, options={}).run("check", hosts=1, wait_seconds=3)
+        code, output = fleet.run("check", hosts=1, wait_seconds=3, tls=None)
     assert code == 2, output
     assert f"cannot start the cluster {address}: " in output
 

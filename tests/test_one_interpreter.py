@@ -16,6 +16,7 @@ import pytest
 
 from bench.requirements import NEEDED, lacking
 from samenet.environments import ROOT
+from samenet.installers import find_installer
 from tests.support.command_line import records
 
 if TYPE_CHECKING:
@@ -81,9 +82,10 @@ def python(request: pytest.FixtureRequest) -> Path:
     folder = request.config.cache.mkdir(f"essentials-{digest}")
     done = folder / "installed"
     if not done.exists():
-        subprocess.run([base, "-m", "venv", "--clear", folder / "venv"], check=True)
-        pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *essentials], check=True)
+        shutil.rmtree(folder / "venv", ignore_errors=True)
+        installer = find_installer()
+        installer.create(Path(base), folder / "venv")
+        installer.install(folder / "venv", installer.resolve(folder / "venv", essentials), [], print)
         done.touch()
     return folder / "venv" / "bin" / "python"
 

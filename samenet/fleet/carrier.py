@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
-from distributed import SpecCluster
+import msgspec
+from distributed import CancelledError, SpecCluster
 
 from samenet.fleet import host as on_host
 from samenet.fleet.host import Job, topic
+from samenet.fleet.tasks import About
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ cloudpickle.register_pickle_by_value(on_host)
 
 ANSWER_SECONDS = 180.0  # for what a host says of itself
 GRACE_SECONDS = 60.0  # for the files of a campaign that was stopped at its limit
+SCHEDULER_SECONDS = 30.0  # for the scheduler to answer
 AGAIN_SECONDS = 6.0  # between two requests for workers in the place of those that went away
 
 
@@ -38,14 +41,16 @@ class Carrier:
     _changed: threading.Event = field(default_factory=threading.Event)
     _again_at: float = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the scheduler is there."""
-        return bool(self.client.status == "running")
-
-    def workers(self) -> set[str]:
-        """Return the addresses of the workers that are there."""
-        return set(self.client.scheduler_info(n_workers=-1)["workers"])
+    def workers(self) -> set[str] | None:
+        """Return the addresses of the workers that are there, or None where the scheduler is not."""
+        scheduler = self.client.scheduler
+        if self.client.status != "running" or scheduler is None:
+            return None
+        try:
+            found = self.client.sync(scheduler.identity, n_workers=-1, callback_timeout=SCHEDULER_SECONDS)
+        except (OSError, TimeoutError, CancelledError):
+            return None
+        return set(found["workers"])
 
     def start_again(self) -> None:
         """Let the cluster start what has ended, if it has started the workers: a batch system's job, say."""
@@ -87,10 +92,9 @@ class Carrier:
         self._changed.clear()
 
 
-def answer(future: Future[Any], seconds: float) -> dict[str, Any]:
+def answer(future: Future[Any], seconds: float) -> About:
     """Return what a host says of itself, or why it does not."""
     try:
-        about: dict[str, Any] = future.result(timeout=seconds)
+        return msgspec.convert(future.result(timeout=max(seconds, 0.1)), About, strict=False)
     except Exception as error:  # noqa: BLE001  # whatever is wrong there is its answer
-        return {"problem": f"it does not answer: {type(error).__name__}: {error}"}
-    return about
+        return About(problem=f"it does not answer: {type(error).__name__}: {error}")

@@ -1,20 +1,23 @@
-"""The client's side: hands each host its campaigns, waits for it no longer than it may take, and saves what comes."""
+"""The client's side of a fleet: it hands each host one campaign at a time, with a limit, and saves what comes back."""
 
 from __future__ import annotations
 
 import time
+import zlib
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from distributed import CancelledError, KilledWorker, wait
 
-from samenet.errors import BusyError, SettingsError
+from samenet.errors import BusyError, SamenetError, SettingsError
 from samenet.fleet import host as on_host
 from samenet.fleet.carrier import ANSWER_SECONDS, GRACE_SECONDS, answer
-from samenet.fleet.inbox import reason, safe, save, without_number
-from samenet.fleet.tasks import MOST_FAILURES, End, Host, Phase, unfit
+from samenet.fleet.inbox import flaws, measured, reason, safe, save
+from samenet.fleet.tasks import MOST_FAILURES, MOST_RESTARTS, About, End, Host, Phase, unfit
+from samenet.records import State
 from samenet.saved import read_run
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 10.0, 300.0  # of a busy host
 COLLECT = "what it had sent is saved, and collect asks it for the rest"
+UNUSABLE_FILES = (SamenetError, OSError, zlib.error)
 
 
 @dataclass(kw_only=True)
@@ -46,7 +50,7 @@ class Campaigns:
     say: Callable[[str], None]
     hosts: list[Host] = field(default_factory=list)
     ends: dict[tuple[str, str], End] = field(default_factory=dict)
-    _strangers: dict[str, Future[Any]] = field(default_factory=dict)
+    _newcomers: dict[str, Future[Any]] = field(default_factory=dict)
     _journals: dict[tuple[str, str], set[Path]] = field(default_factory=dict)
     _forgetting: list[Future[Any]] = field(default_factory=list)
 
@@ -55,7 +59,7 @@ class Campaigns:
         """Whether any host of a kind may run a campaign, and not each host the only one."""
         return self.tasks[0].own != ""
 
-    def meet(self, ask: Callable[[Job], dict[str, Any]], *, anyway: bool = False) -> None:
+    def gather(self, ask: Callable[[Job], dict[str, Any]], *, anyway: bool = False) -> None:
         """Wait for the hosts, and ask each of them what it has.
 
         Raises:
@@ -63,20 +67,20 @@ class Campaigns:
         """
         carrier, fleet = self.carrier, self.carrier.fleet
         end = time.monotonic() + fleet.wait_seconds
-        while len(carrier.workers()) < fleet.hosts and time.monotonic() < end:
+        while len(here := carrier.workers() or set()) < fleet.hosts and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
-        seconds = fleet.limit_seconds if fleet.environments else ANSWER_SECONDS
-        asked = {address: carrier.submit(ask, address, self.tasks[0]) for address in carrier.workers()}
+        end = time.monotonic() + (fleet.limit_seconds if fleet.environments else ANSWER_SECONDS)
+        asked = {address: carrier.submit(ask, address, self.tasks[0]) for address in here}
         for address, future in asked.items():
-            self._add(address, answer(future, seconds))
+            self._add(address, answer(future, end - time.monotonic()))
         self.hosts.sort(key=lambda each: each.name)
-        if len(self.hosts) < fleet.hosts and not anyway:
+        if not self.hosts or (len(self.hosts) < fleet.hosts and not anyway):
             names = ", ".join(each.name for each in self.hosts) or "none"
             came = f"{len(self.hosts)} of {fleet.hosts} hosts came in {fleet.wait_seconds:g} s: {names}"
-            raise SettingsError(f"{came}; --anyway measures on these")
+            raise SettingsError(f"{came}; --anyway measures on those that are there")
 
-    def _add(self, address: str, about: dict[str, Any]) -> Host | None:
-        name = about.get("host", address)
+    def _add(self, address: str, about: About) -> Host | None:
+        name = about.host or address
         if any(each.name == name for each in self.hosts):
             self.say(f"{name} has a second worker, at {address}, which is left out")
             return None
@@ -85,44 +89,46 @@ class Campaigns:
 
     def refuse_unfit(self, commit: str | None) -> None:
         """Leave out hosts that would measure something else than the others."""
-        common = Counter(each.about["data"] for each in self.hosts if "data" in each.about).most_common(1)
+        data = Counter(each.about.data for each in self.hosts if not each.about.problem).most_common(1)
         for each in self.hosts:
-            about = each.about if len(self.hosts) > 1 else each.about | {"dirty": False}  # of one host none can differ
-            if problem := unfit(about, commit, common[0][0] if common else None):
+            about = each.about
+            if len(self.hosts) == 1:  # there is none that it could differ from
+                about = msgspec.structs.replace(about, dirty=False)
+            if problem := unfit(about, commit, data[0][0] if data else None):
                 self._end(each, End.REFUSED, problem)
 
     def share(self) -> None:
-        """Give each host the campaign, or the hosts of each kind those of the sweep, but for those that are saved."""
+        """Give each host the campaign, or the hosts of each kind those of the sweep; none that is saved already."""
+        saved = measured(self.storage, self.carrier.plan)
         of_kinds: dict[str, deque[Task]] = {}
-        for host in self.hosts:
-            if host.phase is Phase.OVER:
-                continue
-            missing = deque(task for task in self.tasks if not self._is_saved(task, host))
-            host.waiting = of_kinds.setdefault(host.kind, missing) if self.is_sweep else missing
+        for host in (each for each in self.hosts if each.phase is not Phase.OVER):
+            done = {
+                name
+                for name, folders in saved.items()
+                if safe(host.name) in folders
+                or (self.is_sweep and any(each.machine.fingerprint == host.about.kind for each in folders.values()))
+            }
+            missing = deque(task for task in self.tasks if task.name not in done)
+            host.waiting = of_kinds.setdefault(host.about.kind, missing) if self.is_sweep else missing
             if not host.waiting:
-                self.say(f"{host.name}: nothing is left to measure: it is saved already")
-
-    def _is_saved(self, task: Task, host: Host) -> bool:
-        folders = self.storage.glob("*") if self.is_sweep else [self.storage / safe(host.name)]
-        found = [path for folder in folders for path in folder.rglob(f"*_{task.name}.json")]
-        return any(not self.is_sweep or read_run(path).results.machine.fingerprint == host.kind for path in found)
+                self.say(f"{host.name}: all of the plan is saved already")
 
     def run(self) -> None:
-        """Measure on all hosts at once, and save what each has measured, until none may go on."""
+        """Measure on all hosts at once, and save what each has measured, until none can continue."""
         carrier = self.carrier
-        carrier.listen(self._heard)
+        carrier.listen(self._save_progress)
         while any(each.is_active or (each.phase is Phase.READY and each.next_task()) for each in self.hosts):
-            if not carrier.is_open:
+            here = carrier.workers()
+            if here is None:
                 self._lose_all()
                 break
-            here = carrier.workers()
-            self._replace(here)
+            self._find_again(here)
             for each in list(self.hosts):
                 self._advance(each, here)
             carrier.wait(POLL_SECONDS)
         with suppress(TimeoutError, CancelledError):
             wait(self._forgetting, timeout=GRACE_SECONDS)
-        for kind, task in {(each.kind, task) for each in self.hosts for task in each.waiting if self.is_sweep}:
+        for kind, task in {(each.about.kind, task) for each in self.hosts for task in each.waiting if self.is_sweep}:
             self.ends[kind, task.name] = End.LOST
             self.say(f"{task.own}: not measured, since no host of kind {kind} is left for it")
 
@@ -137,7 +143,8 @@ class Campaigns:
         now = time.monotonic()
         if host.phase is Phase.READY and (task := host.next_task()):
             host.waiting.remove(task)
-            host.task, host.deadline, host.retries = task, now + self.carrier.fleet.limit_seconds, 0
+            host.task, host.deadline = task, now + self.carrier.fleet.limit_seconds
+            host.retries = host.restarts = 0
             self._begin(host)
         elif host.phase is Phase.BUSY and now >= host.until:
             self._begin(host)
@@ -159,35 +166,43 @@ class Campaigns:
         host.turn(Phase.MEASURING, time.monotonic() + self.carrier.fleet.limit_seconds + GRACE_SECONDS)
         host.future = self.carrier.submit(on_host.measure, host.address, host.task)
 
-    def _replace(self, here: set[str]) -> None:
+    def _find_again(self, here: set[str]) -> None:
         """Find hosts that went away among the workers that have come since: the same one, or an equal one."""
         away = [each for each in self.hosts if each.phase is Phase.AWAY]
         if not away:
             return
-        now = time.monotonic()
         self.carrier.start_again()
-        for address in here - {each.address for each in self.hosts} - self._strangers.keys():
-            self._strangers[address] = self.carrier.submit(on_host.describe, address, self.tasks[0])
-        for address, future in self._strangers.items():
-            about = answer(future, GRACE_SECONDS) if future.done() and address in here else {}
-            for host in away:
-                if about.get("host") == host.name:
-                    self.say(f"{host.name} is back, and goes on")
-                    host.address = address
-                    self._begin(host)
-                elif host.until - now < self.carrier.fleet.wait_seconds / 2 and self._is_equal(about, host):
-                    self._lose(host, f"it went away, and {about['host']} takes its place; {COLLECT}")
-                    if stranger := self._add(address, about):
-                        stranger.waiting = host.waiting
-                else:
-                    continue
-                away.remove(host)
-                break
+        known = {each.address for each in self.hosts if each.phase is not Phase.AWAY}
+        for address in here - known - self._newcomers.keys():
+            self._newcomers[address] = self.carrier.submit(on_host.prepare, address, self.tasks[0])
+        for address, future in list(self._newcomers.items()):
+            if address in here and not future.done():
+                continue
+            about = answer(future, 0) if address in here else About(problem="it went away")
+            if about.problem or any(self._take_place(host, address, about) for host in away):
+                del self._newcomers[address]  # and it is asked again, if it is still there
 
-    def _is_equal(self, about: dict[str, Any], host: Host) -> bool:
-        known = {each.name for each in self.hosts}
-        is_new = "host" in about and about["host"] not in known and about.get("kind") == host.kind
-        return is_new and not unfit(about, host.about["commit"], host.about.get("data"))
+    def _take_place(self, host: Host, address: str, about: About) -> bool:
+        """Continue a campaign on a new worker, if it is on the same host or, after a while, on an equal one."""
+        if host.phase is not Phase.AWAY:
+            return False
+        if about.host == host.name:
+            host.restarts += 1
+            if host.restarts > MOST_RESTARTS:
+                self._lose(host, f"its worker ended {host.restarts} times during this campaign; {COLLECT}")
+                return True
+            self.say(f"{host.name} is back, and goes on")
+            host.address = address
+            self._begin(host)
+            return True
+        has_waited = host.until - time.monotonic() < self.carrier.fleet.wait_seconds / 2
+        is_new = about.host not in {each.name for each in self.hosts} and about.kind == host.about.kind
+        if not has_waited or not is_new or unfit(about, host.about.commit, host.about.data):
+            return False
+        self._lose(host, f"it went away, and {about.host} takes its place; {COLLECT}")
+        if newcomer := self._add(address, about):
+            newcomer.waiting = host.waiting
+        return True
 
     def _take(self, host: Host, task: Task, future: Future[Any]) -> None:
         """Take what a campaign has returned."""
@@ -199,6 +214,13 @@ class Campaigns:
         except Exception as error:  # noqa: BLE001  # of the host's; it costs this host's part alone
             self._lose(host, f"{type(error).__name__}: {error}")
             return
+        try:
+            self._receive(host, task, returned)
+        except UNUSABLE_FILES as error:
+            self._fail(host, f"its files cannot be saved or read here, and stay there: {error}")
+
+    def _receive(self, host: Host, task: Task, returned: Returned) -> None:
+        """Save a campaign's files, and end it or try it again."""
         if returned.code == BusyError.EXIT_CODE:
             self._wait(host)
             return
@@ -207,17 +229,21 @@ class Campaigns:
         if returned.code is None:
             limit = f"it took more than {self.carrier.fleet.limit_seconds:g} s"
             self._end(host, End.LATE, f"{limit}; what it had measured is saved")
-        elif not runs or returned.code not in {0, 1}:  # 1: a case has failed, or became slower
+            return
+        if not runs or returned.code not in {0, 1}:  # 1: a case has failed, or became slower
             for path in runs:  # cut short, as on a full disk; the host keeps what it has
                 path.unlink()
             self._fail(host, f"exit code {returned.code}: {reason(returned.output)}")
-        else:
-            lost = "; ".join(sentence for path in runs for sentence in without_number(path))
-            for stale in self._journals.pop((host.name, task.name), set()) - set(saved):
-                stale.unlink(missing_ok=True)  # it is in the saved run
-            self._forgetting.append(self.carrier.submit(on_host.forget, host.address, task))
-            host.failures = 0
-            self._end(host, End.FAILED if returned.code else End.DONE, lost)
+            return
+        results = [read_run(path).results for path in runs]
+        for stale in self._journals.pop((host.name, task.name), set()) - set(saved):
+            stale.unlink(missing_ok=True)  # it is in the saved run
+        self._forgetting.append(self.carrier.submit(on_host.forget, host.address, task))
+        if not any(case.state is State.VALID for each in results for case in each.cases):
+            self._fail(host, flaws(results) or "it has measured no case")
+            return
+        host.failures = 0
+        self._end(host, End.FLAWED if returned.code else End.DONE, flaws(results))
 
     def _wait(self, host: Host) -> None:
         """Try a busy host again later, until it is late."""
@@ -231,35 +257,41 @@ class Campaigns:
 
     def _fail(self, host: Host, sentence: str) -> None:
         """End a campaign that has no result; another host tries one of a sweep, once."""
-        task = host.task
-        if self.is_sweep and task and not task.failed_on:
-            host.waiting.append(replace(task, failed_on=host.name))
-            sentence = f"{sentence}; another host tries it"
         host.failures += 1
-        self._end(host, End.FAILED, sentence)
+        gives_back = self.is_sweep and self._give_back(host)
+        self._end(host, End.FAILED, f"{sentence}; another host tries it" if gives_back else sentence)
 
     def _lose(self, host: Host, sentence: str) -> None:
         """End the part of a host that went away; an equal one may run its campaign."""
-        if host.task:
-            host.waiting.appendleft(host.task)
+        self._give_back(host)
         self._end(host, End.LOST, sentence)
 
-    def _owner(self, host: Host) -> str:
-        return host.kind if self.is_sweep else host.name
+    def _give_back(self, host: Host) -> bool:
+        """Let another host run a campaign that came to nothing on this one, unless it did so before."""
+        task = host.task
+        if task is None or task.failed_on:
+            return False
+        host.waiting.append(replace(task, failed_on=host.name))
+        return True
 
     def _end(self, host: Host, end: End, sentence: str = "") -> None:
         """End a host's campaign, or its part where it has none; it gets the next one unless something is wrong."""
         task, host.task, host.future = host.task, None, None
-        self.ends[self._owner(host) if task else host.name, task.name if task else ""] = end
+        owner = host.about.kind if task and self.is_sweep else host.name
+        self.ends[owner, task.name if task else ""] = end
         own = f" ({task.own})" if task and task.own else ""
         self.say(f"{host.name}: {end}{own}{f', {sentence}' if sentence else ''}")
         is_over = end in {End.LOST, End.REFUSED} or host.failures >= MOST_FAILURES
         host.turn(Phase.OVER if is_over else Phase.READY)
 
-    def _heard(self, message: dict[str, Any]) -> None:
-        """Save what a host has measured so far, with the line that it printed."""
+    def _save_progress(self, message: dict[str, Any]) -> None:
+        """Save what a host has measured so far, with the line that it printed; Dask calls this in its own thread."""
         if not any(each.is_active and each.name == message["host"] for each in self.hosts):
             return  # late: its campaign has ended, and its files came with that
-        saved = save(self.storage / safe(message["host"]), message["files"])
+        try:
+            saved = save(self.storage / safe(message["host"]), message["files"])
+        except UNUSABLE_FILES as error:
+            self.say(f"{message['host']}: its journal cannot be saved here, and stays there: {error}")
+            return
         self._journals.setdefault((message["host"], message["name"]), set()).update(saved)
         self.say(f"{message['host']}: {message['line']}")

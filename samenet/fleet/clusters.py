@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
+import shlex
+import sys
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import asyncssh
 import dask
 from distributed import Client, LocalCluster
 from distributed.deploy.cluster import Cluster
-from distributed.security import Security
 
 from samenet.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from samenet.fleet.file import Fleet
 
@@ -39,29 +42,31 @@ QUIET = {
     "distributed.deploy.lost-worker-timeout": "5s",  # after which a job that has ended can be started again
     "distributed.comm.timeouts.connect": "10s",
 }
+ROLES = ("scheduler", "worker", "client")
+SSH_SECONDS = 30.0  # for a host to answer
 LOGGERS = ("distributed", "distributed.client", "distributed.deploy.ssh", "asyncssh", "tornado.application")
 # One task at a time, and no memory limit that could end a campaign; a batch system starts what has ended again, and
 # elsewhere a nanny does.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "local": {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None},
     "ssh": {"worker_options": {"nthreads": 1, "memory_limit": 0}},
-    "slurm": {"cores": 1, "processes": 1, "memory": "1GB", "nanny": False},
+    "slurm": {"cores": 1, "processes": 1, "memory": "1GB", "job_mem": "0", "nanny": False},  # 0: all that a node has
 }
 
 
 @contextmanager
-def opened(fleet: Fleet) -> Iterator[Client]:
-    """Start the fleet's cluster, or connect to its scheduler, and end what was started.
+def opened(fleet: Fleet, say: Callable[[str], None]) -> Iterator[Client]:
+    """Start the fleet's cluster, or connect to its scheduler, and end what was started; ``say`` what is left out.
 
     Raises:
         SettingsError: it cannot be started or reached, or anyone on the network could run code on its hosts.
     """
     for name in LOGGERS:  # what matters of it, the client says in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with dask.config.set(QUIET):
+    with dask.config.set(QUIET | encryption(fleet)):
         stack = ExitStack()
         try:
-            client = _client(fleet, stack)
+            client = _client(fleet, stack, say)
             refuse_strangers(client.scheduler_info(n_workers=0)["address"])
             yield client
         finally:
@@ -69,32 +74,88 @@ def opened(fleet: Fleet) -> Iterator[Client]:
                 stack.close()
 
 
-def _client(fleet: Fleet, stack: ExitStack) -> Client:
+def encryption(fleet: Fleet) -> dict[str, Any]:
+    """Return Dask's settings for the fleet's TLS."""
+    tls = fleet.tls
+    if tls is None:
+        return {}
+    roles = {f"distributed.comm.tls.{role}": {"cert": tls.cert, "key": tls.key} for role in ROLES}
+    always = {"distributed.comm.default-scheme": "tls", "distributed.comm.require-encryption": True}
+    return always | roles | {"distributed.comm.tls.ca-file": tls.ca_file}
+
+
+def _client(fleet: Fleet, stack: ExitStack, say: Callable[[str], None]) -> Client:
     try:
-        client: Client = stack.enter_context(_connected(fleet, stack))
-    except (OSError, TypeError, ValueError, RuntimeError, ImportError) as error:
+        client: Client = stack.enter_context(_connected(fleet, stack, say))
+    except SettingsError:
+        raise
+    except Exception as error:  # noqa: BLE001  # of any class that the file names
         raise SettingsError(f"cannot start the cluster {fleet.cluster}: {error}; see docs/fleets.md") from None
     return client
 
 
-def _connected(fleet: Fleet, stack: ExitStack) -> Client:
+def _connected(fleet: Fleet, stack: ExitStack, say: Callable[[str], None]) -> Client:
     if "://" in fleet.cluster:
-        options = dict(fleet.options)
-        if "security" in options:
-            options["security"] = Security(**options["security"])
-        return Client(fleet.cluster, **{"timeout": fleet.wait_seconds, **options})
-    made = cluster_class(fleet.cluster)
-    options = {**DEFAULTS.get(fleet.cluster, {}), **fleet.options}
+        return Client(fleet.cluster, **{"timeout": fleet.wait_seconds, **fleet.options})
+    made, options = cluster_class(fleet.cluster), merged(DEFAULTS.get(fleet.cluster, {}), fleet.options)
     if made is LocalCluster:
         options.setdefault("n_workers", fleet.hosts)
+    if fleet.cluster == "ssh":
+        options["hosts"] = asyncio.run(reachable(options, say))
     if fleet.cluster == "slurm":
-        variables = {name.upper().replace(".", "__").replace("-", "_"): value for name, value in QUIET.items()}
-        exports = [f"export DASK_{name}={value}" for name, value in variables.items()]
-        options["job_script_prologue"] = [*exports, *options.get("job_script_prologue", [])]
+        options["job_script_prologue"] = [*exports(fleet), *options.get("job_script_prologue", [])]
+        options |= {"protocol": "tls://"} if fleet.tls else {}
     cluster = stack.enter_context(made(**options))
-    if len(cluster.workers) < fleet.hosts and made is not LocalCluster and hasattr(cluster, "scale"):
+    if len(cluster.workers) < fleet.hosts and fleet.cluster not in {"local", "ssh"} and hasattr(cluster, "scale"):
         cluster.scale(fleet.hosts)
     return Client(cluster)
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a cluster: those that are given, and the defaults of all others."""
+    nested = {name: merged(value, given.get(name, {})) for name, value in defaults.items() if isinstance(value, dict)}
+    return {**defaults, **given, **nested}
+
+
+def exports(fleet: Fleet) -> list[str]:
+    """Return the lines of a job's script that give its worker the settings of this process."""
+    flat = dict(QUIET)
+    for name, value in encryption(fleet).items():
+        flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    variables = {name.upper().replace(".", "__").replace("-", "_"): str(value) for name, value in flat.items()}
+    return [f"export DASK_{name}={shlex.quote(value)}" for name, value in variables.items()]
+
+
+async def reachable(options: Mapping[str, Any], say: Callable[[str], None]) -> list[str]:
+    """Return the hosts on which ssh starts Dask, since SSHCluster starts none of them if one fails.
+
+    Raises:
+        SettingsError: none is named, or the first one, for the scheduler, is none of them.
+    """
+    hosts = list(options.get("hosts", ()))
+    if not hosts:
+        raise SettingsError("a cluster over ssh needs hosts among its options; see docs/fleets.md")
+    problems = await asyncio.gather(*(problem_of(host, options) for host in hosts))
+    for host, problem in zip(hosts, problems, strict=True):
+        if problem and host == hosts[0]:
+            raise SettingsError(f"{host}, which is to run Dask's scheduler, {problem}")
+        if problem:
+            say(f"{host} {problem}")
+    return [host for host, problem in zip(hosts, problems, strict=True) if not problem]
+
+
+async def problem_of(host: str, options: Mapping[str, Any]) -> str:
+    """Return why Dask cannot be started on a host, or nothing."""
+    python = options.get("remote_python") or sys.executable
+    try:
+        async with asyncio.timeout(SSH_SECONDS), asyncssh.connect(host, **options.get("connect_options", {})) as ssh:
+            done = await ssh.run(f"{python} -c 'import distributed'")
+    except TimeoutError:
+        return f"did not answer to ssh in {SSH_SECONDS:g} s"
+    except (OSError, asyncssh.Error) as error:
+        return f"cannot be reached by ssh: {error}"
+    last = str(done.stderr or "").strip().rpartition("\n")[2]
+    return f"has no Dask in {python}: {last}" if done.exit_status else ""
 
 
 def cluster_class(name: str) -> type[Cluster]:

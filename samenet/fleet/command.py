@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
 from samenet.fleet.file import read_fleet
-from samenet.fleet.inbox import safe, save
+from samenet.fleet.inbox import measured, safe, save
 from samenet.fleet.tasks import End, Phase, read_sweep, tasks_of
 from samenet.git import present_commit
 from samenet.hosts import judge_hosts
 from samenet.machine.files import check_writable
-from samenet.saved import read_run
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
     from samenet.fleet.client import Campaigns
-    from samenet.fleet.tasks import Host
+    from samenet.fleet.tasks import About
     from samenet.results import ComparisonRecord, Verdict
 
 INCOMPLETE = 3
@@ -68,10 +67,10 @@ def act(action: str, options: argparse.Namespace, say: Callable[[str], None]) ->
     except ImportError as error:
         raise SettingsError(f"a fleet needs Dask ({error}); run: python -m pip install --group fleet") from None
     plan = vars(options).get("plan") or f"{time.strftime('%Y%m%d')}-{uuid.uuid4().hex[:8]}"
-    with opened(fleet) as client:
+    with opened(fleet, say) as client:
         carrier, tasks = Carrier(client=client, fleet=fleet, plan=plan), tasks_of(plan, tuple(options.rest), sweep)
         campaigns = Campaigns(carrier=carrier, tasks=tasks, storage=options.storage, say=say)
-        campaigns.meet(on_host.prepare if action == "run" else on_host.describe, anyway=options.anyway)
+        campaigns.gather(on_host.prepare if action == "run" else on_host.describe, anyway=options.anyway)
         campaigns.refuse_unfit(present_commit(ROOT).id)
         return {"check": check, "run": measure, "collect": collect}[action](campaigns)
 
@@ -80,19 +79,18 @@ def check(campaigns: Campaigns) -> int:
     """Say of each host what it has, and what keeps it from measuring."""
     for host in campaigns.hosts:
         if host.phase is not Phase.OVER:  # of which was said why it may not measure
-            campaigns.say(f"{host.name}: {described(host)}")
+            campaigns.say(f"{host.name}: {described(host.about)}")
     return INCOMPLETE if campaigns.ends else 0
 
 
-def described(host: Host) -> str:
+def described(about: About) -> str:
     """Return what a host says of itself, in one line."""
-    about = host.about
-    busy = "; another campaign is measuring" if about.get("busy") else ""
-    governor = f", governor {about['governor']}" if about["governor"] else ""
-    environments = ", ".join(about["environments"]) or "none"
-    off = about["seconds"] - time.time()
+    busy = "; another campaign is measuring" if about.busy else ""
+    governor = f", governor {about.governor}" if about.governor else ""
+    environments = ", ".join(about.environments) or "none"
+    off = about.seconds - time.time()
     clock = f"; its clock is {off:.0f} s off" if abs(off) > 60 else ""
-    return f"{about['cpu']} (kind {about['kind']}){governor}; environments: {environments}{clock}{busy}"
+    return f"{about.cpu} (kind {about.kind}){governor}; environments: {environments}{clock}{busy}"
 
 
 def measure(campaigns: Campaigns) -> int:
@@ -107,20 +105,20 @@ def measure(campaigns: Campaigns) -> int:
     if any(not end.has_result for end in ends):
         campaigns.say(f"to continue, run it again with --plan {plan}")
         return INCOMPLETE
-    return int(End.FAILED in ends or bool(regressions))
+    return int(End.FLAWED in ends or bool(regressions))
 
 
 def verdicts(campaigns: Campaigns) -> Iterator[Verdict]:
     """Say what ``--against`` or ``--versions`` found on the hosts of each kind together, where they did."""
-    records: dict[tuple[str, str], dict[str, ComparisonRecord]] = {}
-    for host in campaigns.hosts:
-        for path in sorted((campaigns.storage / safe(host.name)).rglob(f"*_{campaigns.carrier.plan}*.json")):
-            if record := read_run(path).results.against:
-                name = path.stem.partition("_")[2]  # pytest-benchmark counts the files of a folder
-                records.setdefault((host.kind, name), {})[host.name] = record
-    for (kind, _), of_hosts in records.items():
-        for verdict in judge_hosts(of_hosts):
-            campaigns.say(f"{counted(len(of_hosts), 'host')} of kind {kind}: {verdict.sentence}")
+    kinds: dict[tuple[str, str], dict[str, ComparisonRecord]] = {}
+    for name, folders in measured(campaigns.storage, campaigns.carrier.plan).items():
+        for host, results in folders.items():
+            if results.against:
+                kinds.setdefault((results.machine.fingerprint, name), {})[host] = results.against
+    for (kind, _), records in kinds.items():
+        for verdict in judge_hosts(records):
+            count = sum(any(each.case == verdict.case for each in record.verdicts) for record in records.values())
+            campaigns.say(f"{counted(count, 'host')} of kind {kind}: {verdict.sentence}")
             yield verdict
 
 
@@ -133,10 +131,15 @@ def collect(campaigns: Campaigns) -> int:
     """Save what the hosts still have of a plan."""
     from samenet.fleet import host as on_host  # noqa: PLC0415
 
-    carrier, total = campaigns.carrier, 0
-    for host in campaigns.hosts:
-        returned = carrier.submit(on_host.collect, host.address, campaigns.tasks[0]).result(carrier.fleet.wait_seconds)
-        saved = save(campaigns.storage / safe(host.name), returned.files)
-        total += len(saved)
-        campaigns.say(f"{host.name}: {counted(len(saved), 'file')}")
-    return 0 if total else INCOMPLETE
+    carrier, silent = campaigns.carrier, 0
+    asked = {host: carrier.submit(on_host.collect, host.address, campaigns.tasks[0]) for host in campaigns.hosts}
+    end = time.monotonic() + carrier.fleet.wait_seconds
+    for host, future in asked.items():
+        try:
+            returned = future.result(timeout=max(end - time.monotonic(), 0.1))
+            saved = save(campaigns.storage / safe(returned.host), returned.files)
+            campaigns.say(f"{returned.host}: {counted(len(saved), 'file')}")
+        except Exception as error:  # noqa: BLE001  # of this host's alone
+            silent += 1
+            campaigns.say(f"{host.name}: nothing is saved of what it has: {type(error).__name__}: {error}")
+    return INCOMPLETE if silent else 0

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The files of TLS, in PEM, with the same paths on each host: an authority's, and a certificate with its key."""
+
+    ca_file: str
+    cert: str
+    key: str
+
+
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a fleet file says; without one, a fleet is this machine.
 
@@ -20,6 +28,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         cluster: ``local``, ``ssh``, ``slurm``, the path of another of Dask's cluster classes, such as
             ``dask_kubernetes.operator.KubeCluster``, or the address of a running scheduler, ``tls://host:8786``.
         options: the arguments of that class, as they are; of an address, those of ``distributed.Client``.
+        tls: with which all of Dask's connections are encrypted; without it none may leave a machine.
         hosts: how many hosts there are.
         folder: the checkout of samenet on each host; ~ and $NAMES are the host's.
         python: the interpreter there that runs pytest, from ``folder``.
@@ -31,6 +40,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     cluster: str = "local"
     options: dict[str, Any] = {}  # msgspec copies it
+    tls: Tls | None = None
     hosts: int = 1
     folder: str = str(ROOT)
     python: str = ".tox/bench/bin/python"
@@ -40,10 +50,10 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     limit_seconds: float = 4 * 3600.0
 
     def __post_init__(self) -> None:
-        """Refuse what no fleet has.
+        """Check the numbers.
 
         Raises:
-            ValueError: a number is too small.
+            ValueError: one is too small.
         """
         if self.hosts < 1 or self.wait_seconds <= 0 or self.limit_seconds <= 0:
             raise ValueError("hosts is 1 or more, and wait_seconds and limit_seconds are more than 0")
@@ -53,7 +63,7 @@ def read_fleet(path: Path | None) -> Fleet:
     """Read a fleet file, or return the fleet that is this machine.
 
     Raises:
-        SettingsError: it cannot be read, or has what a fleet file has not.
+        SettingsError: it cannot be read, or has a field or a value that no fleet file has.
     """
     if path is None:
         return Fleet()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -10,10 +9,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import zlib
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,14 @@ from typing import Any
 import dask
 from distributed import get_worker
 
+# Lets the kernel kill a process with the thread that has started it, and becomes the program that is to run. Code of
+# ours between fork and exec could wait for ever for a lock of another thread.
+LAUNCHER = """
+import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 LAST_LINES = 40  # of a campaign's output, which come back
 DESCRIBE_SECONDS = 120.0
 
@@ -90,15 +98,20 @@ def environment(job: Job) -> dict[str, str]:
     return kept | job.variables | {"SAMENET_HOST": host_name()}
 
 
-def end_with_parent() -> None:
-    """Let the kernel kill this process with the thread that has started it, however that ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def bound_to_us(program: str, *arguments: str) -> list[str]:
+    """Return the command line of a program that does not outlive the thread that starts it.
+
+    Raises:
+        OSError: there is no such program, which the launcher could not say.
+    """
+    with Path(program).open("rb"):
+        return [sys.executable, "-S", "-E", "-c", LAUNCHER, program, *arguments]
 
 
 def run(job: Job, command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     """Run a command in the checkout, which may take so many ``seconds``."""
     return subprocess.run(  # noqa: S603
-        command,
+        bound_to_us(*command),
         cwd=job.tree,
         env=environment(job),
         capture_output=True,
@@ -106,7 +119,6 @@ def run(job: Job, command: list[str], seconds: float) -> subprocess.CompletedPro
         errors="replace",
         timeout=seconds,
         check=False,
-        preexec_fn=end_with_parent,
     )
 
 
@@ -165,7 +177,7 @@ def measure(job: Job) -> Returned:
     if list(job.outbox.glob("journal/*.jsonl")):
         options.append("--resume")
     with subprocess.Popen(  # noqa: S603
-        [job.interpreter, "-m", "pytest", "bench/", *options],
+        bound_to_us(job.interpreter, "-m", "pytest", "bench/", *options),
         cwd=job.tree,
         env=environment(job),
         stdin=subprocess.DEVNULL,
@@ -174,17 +186,18 @@ def measure(job: Job) -> Returned:
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=end_with_parent,  # noqa: PLW1509
     ) as process:
         late = threading.Timer(job.limit_seconds, stop, [process])
         late.start()
         lines: deque[str] = deque(maxlen=LAST_LINES)
-        for line in process.stdout or ():
-            lines.append(line.rstrip("\n"))
-            if line.startswith("launch "):
-                report(job, line.strip())
-    is_late = not late.is_alive()
-    late.cancel()
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip("\n"))
+                if line.startswith("launch "):
+                    report(job, line.strip())
+            is_late = not late.is_alive()
+        finally:
+            late.cancel()  # or it could kill another process with this number
     code = None if is_late else process.returncode
     return Returned(host=host_name(), code=code, output="\n".join(lines), files=files(job.outbox))
 
@@ -202,8 +215,11 @@ def report(job: Job, line: str) -> None:
 
 def files(outbox: Path) -> dict[str, bytes]:
     """Return the saved runs and the journals of a campaign, compressed, by their paths."""
-    found = [*outbox.rglob("*.json"), *outbox.rglob("*.jsonl")]
-    return {str(path.relative_to(outbox)): zlib.compress(path.read_bytes()) for path in sorted(found)}
+    found = {}
+    for path in sorted([*outbox.rglob("*.json"), *outbox.rglob("*.jsonl")]):
+        with suppress(FileNotFoundError):  # a journal is removed when its run is saved
+            found[str(path.relative_to(outbox))] = zlib.compress(path.read_bytes())
+    return found
 
 
 def collect(job: Job) -> Returned:

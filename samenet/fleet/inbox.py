@@ -1,4 +1,4 @@
-"""What the client keeps of a host's campaign: its files, and a sentence on how it ended."""
+"""What the client keeps of a host's campaigns: their files, and what to say of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from samenet.records import State
 from samenet.saved import read_run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from samenet.results import Results
 
 
 def save(folder: Path, files: dict[str, bytes]) -> list[Path]:
@@ -32,10 +35,28 @@ def safe(part: str) -> str:
     return name.lstrip(".") or "_"
 
 
-def without_number(path: Path) -> list[str]:
-    """Return a sentence for each case of a saved run that has no number."""
-    cases = read_run(path).results.cases
-    return [f"{case.case} is {case.state}: {case.reason}" for case in cases if case.state is not State.VALID]
+def measured(storage: Path, plan: str) -> dict[str, dict[str, Results]]:
+    """Return what a plan's campaigns have measured, by their names and the folders of their hosts."""
+    found: dict[str, dict[str, Results]] = {}
+    for path in sorted(storage.glob(f"*/*/*_{plan}-*.json")):
+        results = read_run(path).results
+        if any(case.state is State.VALID for case in results.cases):
+            name = path.stem.partition("_")[2]  # pytest-benchmark counts the files of a folder
+            found.setdefault(name, {})[path.parts[-3]] = results
+    return found
+
+
+def flaws(results: Sequence[Results]) -> str:
+    """Say which cases have no number, and which became slower."""
+    sentences = [
+        f"{case.case} is {case.state}: {case.reason}"
+        for each in results
+        for case in each.cases
+        if case.state is not State.VALID
+    ]
+    compared = [each.against for each in results if each.against]
+    sentences += [verdict.sentence for each in compared for verdict in each.verdicts if verdict.regression]
+    return "; ".join(sentences)
 
 
 def reason(output: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from samenet.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from distributed import Future
 
 MOST_FAILURES = 2  # in a row, after which a host gets no other campaign of a sweep
+MOST_RESTARTS = 3  # of one campaign on a host: it may be what ends its worker
 
 
 class End(StrEnum):
     """How a campaign ended, or why a host has none."""
 
     DONE = "done"
+    FLAWED = "done, with a case that failed or became slower"
     FAILED = "failed"
     BUSY = "busy"
     LATE = "stopped at the limit"
@@ -33,8 +37,35 @@ class End(StrEnum):
 
     @property
     def has_result(self) -> bool:
-        """Whether there is a saved run, or a reason in the campaign itself that there is none."""
-        return self in {End.DONE, End.FAILED}
+        """Whether there is a saved run with a number."""
+        return self in {End.DONE, End.FLAWED}
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host says of itself.
+
+    Attributes:
+        host: its name; "" if it did not answer.
+        problem: why it cannot measure, as a sentence without its subject.
+        seconds: the time on its clock.
+        unfinished: the names of the campaigns that it has begun.
+        kind: the fingerprint of its hardware.
+        busy: whether another campaign is measuring there.
+    """
+
+    host: str = ""
+    problem: str = ""
+    seconds: float = 0.0
+    unfinished: tuple[str, ...] = ()
+    commit: str | None = None
+    dirty: bool = False
+    data: str | None = None
+    kind: str = ""
+    cpu: str | None = None
+    governor: str | None = None
+    load_average: float | None = None
+    environments: tuple[str, ...] = ()
+    busy: bool = False
 
 
 class Phase(StrEnum):
@@ -64,20 +95,21 @@ class Task:
     failed_on: str = ""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Host:
     """A host of the fleet.
 
     Attributes:
-        about: what it says of itself.
         waiting: its campaigns that have not begun; those of a sweep are shared by the hosts of a kind.
         deadline: when a busy host is not tried again.
+        retries: how often it was busy.
+        restarts: how often it came back, and continued its campaign.
         failures: how many of its campaigns have failed in a row.
     """
 
     name: str
     address: str
-    about: dict[str, Any]
+    about: About
     waiting: deque[Task] = field(default_factory=deque)
     task: Task | None = None
     future: Future[Any] | None = None
@@ -85,12 +117,8 @@ class Host:
     until: float = math.inf
     deadline: float = math.inf
     retries: int = 0
+    restarts: int = 0
     failures: int = 0
-
-    @property
-    def kind(self) -> str:
-        """The fingerprint of its hardware."""
-        return str(self.about.get("kind", ""))
 
     @property
     def is_active(self) -> bool:
@@ -103,20 +131,20 @@ class Host:
 
     def next_task(self) -> Task | None:
         """Return the campaign that it should run next, one that it has begun before others."""
-        begun = self.about.get("unfinished", ())
         possible = [task for task in self.waiting if task.failed_on != self.name]
-        return min(possible, key=lambda task: task.name not in begun, default=None)
+        return min(possible, key=lambda task: task.name not in self.about.unfinished, default=None)
 
 
 def tasks_of(plan: str, arguments: tuple[str, ...], sweep: Sequence[tuple[str, ...]]) -> list[Task]:
-    """Return the campaigns of a plan: one, or one for each line of a sweep."""
-    if not sweep:
-        return [Task(name=plan, arguments=arguments)]
+    """Return the campaigns of a plan: one, or one for each line of a sweep.
+
+    A name has a checksum of the arguments, so that it stays the same when lines are added, and not when they change.
+    """
     found = []
-    for own in sweep:
-        text = shlex.join(own)
-        name = f"{plan}-{zlib.crc32(text.encode()):08x}"  # which stays the same if lines are added
-        found.append(Task(name=name, arguments=(*arguments, *own), own=text))
+    for own in sweep or [()]:
+        every = (*arguments, *own)
+        name = f"{plan}-{zlib.crc32(shlex.join(every).encode()):08x}"
+        found.append(Task(name=name, arguments=every, own=shlex.join(own)))
     return found
 
 
@@ -136,13 +164,13 @@ def read_sweep(path: Path) -> list[tuple[str, ...]]:
     return found
 
 
-def unfit(about: dict[str, Any], commit: str | None, data: str | None) -> str:
+def unfit(about: About, commit: str | None, data: str | None) -> str:
     """Return why a host must not measure, or nothing."""
-    if "problem" in about:
-        return str(about["problem"])
-    if about["commit"] != commit or about["dirty"]:
-        changed = " with changes" if about["dirty"] else ""
-        return f"its checkout is at {str(about['commit'])[:9]}{changed}, and this one at {str(commit)[:9]}"
-    if about.get("data", data) != data:
-        return f"its data have the checksum {about['data'][:12]}, and those of most hosts {str(data)[:12]}"
+    if about.problem:
+        return about.problem
+    if about.commit != commit or about.dirty:
+        changed = " with changes" if about.dirty else ""
+        return f"its checkout is at {str(about.commit)[:9]}{changed}, and this one at {str(commit)[:9]}"
+    if about.data != data:
+        return f"its data have the checksum {str(about.data)[:12]}, and those of most hosts {str(data)[:12]}"
     return ""

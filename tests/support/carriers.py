@@ -1,4 +1,4 @@
-"""Three hosts on this machine for real: nodes of a Slurm cluster, or doors of an sshd, on loopback."""
+"""Three hosts on this machine: nodes of a real Slurm cluster, or names of a real sshd."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -140,7 +140,8 @@ def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]
     for name in ("host_key", "key"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     (folder / "sshd_config").write_text(SSHD.format(port=port, folder=folder))
-    Path("/run/sshd").mkdir(exist_ok=True)
+    with suppress(PermissionError):  # it is needed by root's sshd alone
+        Path("/run/sshd").mkdir(exist_ok=True)
     texts = []
     for name, variables in {"h0": {}, **hosts}.items():
         given = " ".join(f"{key}={value}" for key, value in {"SAMENET_HOST": name, **variables}.items())
@@ -153,25 +154,25 @@ def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]
         yield configuration
 
 
-def certificates(folder: Path) -> dict[str, Any]:
-    """Make a certificate for this machine, and return the options with which Dask uses it."""
-    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
-    subprocess.run(command, check=True, capture_output=True)
-    files = {"tls_ca_file": certificate, "tls_client_cert": certificate, "tls_client_key": key}
-    return files | {"require_encryption": True}
+def certificate(folder: Path) -> dict[str, str]:
+    """Return the files of a certificate for this machine, as a fleet file names them; they are made if need be."""
+    key, found = folder / "key.pem", folder / "certificate.pem"
+    if not found.exists():
+        folder.mkdir(exist_ok=True)
+        command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([*command, "-keyout", str(key), "-out", str(found)], check=True, capture_output=True)
+    return {"ca_file": str(found), "cert": str(found), "key": str(key)}
 
 
 @contextmanager
 def dask_over_tls(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
     """Run a scheduler with one worker, h1, and return its address."""
     (port,) = free_ports(1)
-    key, certificate, address = folder / "key.pem", folder / "certificate.pem", f"tls://127.0.0.1:{port}"
-    files = [f"--tls-ca-file={certificate}", f"--tls-cert={certificate}", f"--tls-key={key}"]
-    dask = [sys.executable, "-m", "distributed.cli"]
-    scheduler = [*dask[:-1], "distributed.cli.dask_scheduler", f"--host={address}", "--no-dashboard", *files]
-    worker = [*dask[:-1], "distributed.cli.dask_worker", address, "--nthreads=1", "--no-dashboard", *files]
+    address, tls = f"tls://127.0.0.1:{port}", certificate(folder)
+    files = [f"--tls-ca-file={tls['ca_file']}", f"--tls-cert={tls['cert']}", f"--tls-key={tls['key']}"]
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", f"--host={address}", "--no-dashboard", *files]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads=1", "--no-dashboard", *files]
     environment = os.environ | variables | {"SAMENET_HOST": "h1"}
     with daemons(folder):
         for command in (scheduler, worker):

@@ -88,9 +88,8 @@ TERMS = {
     " A host is one value, however long it has measured, and the 95 % interval is by Student's t over hosts: it is for"
     " hosts of this kind.",
     "between-hosts": "How much hosts of a kind differ: the standard deviation of their figures.",
-    "odd-host": "A host that is further from the others of its kind than chance explains: its distance from their mean"
-    " is held against Student's t, corrected for the number of hosts, with a 5 % chance of naming any host wrongly. Of"
-    " fewer than four hosts none is named.",
+    "odd-host": "A host that is further from the others of its kind than chance explains, by Rosner's test for several"
+    " outliers, with a 5 % chance of naming any host wrongly. Of fewer than four hosts none is named.",
     "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory, architecture and GPUs.",
     "noise": "A case measured against itself, interleaved as all other pairs were: smaller differences cannot be"
     " resolved.",

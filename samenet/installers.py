@@ -174,9 +174,7 @@ def without_room(wheels: Sequence[Wheel], free: int, folder: Path) -> str:
     needed = UNPACKED * sum(wheel.size or 0 for wheel in wheels)
     if needed <= free:
         return ""
-    return (
-        f"{folder} has {free / 1e9:.1f} GB left, and this may take {needed / 1e9:.1f} GB; SAMENET_CACHE names another"
-    )
+    return f"{folder} has {free / 1e9:.1f} GB left, and this may take {needed / 1e9:.1f}; SAMENET_CACHE names another"
 
 
 def find_installer() -> Installer:

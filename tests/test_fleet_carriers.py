@@ -38,9 +38,11 @@ def assert_complete(fleet: Fleet, output: str, cases: set[str]) -> None:
 
 
 def test_ssh_carries_a_campaign_to_each_host(ssh: Fleet) -> None:
-    """As it would run there by hand."""
+    """As it would run there by hand; a host that ssh does not reach is named, and stops nothing."""
+    ssh.options["hosts"].append("down")
     code, output = ssh.run("run", "--", *BOTH)
     assert code == 0, output
+    assert "down cannot be reached by ssh: " in output
     assert_complete(ssh, output, {"numpy-cpu", "jax-cpu"})
 
 

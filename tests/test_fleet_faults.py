@@ -45,7 +45,7 @@ def test_unfit_hosts_are_named_and_the_others_measure(tmp_path: Path, small_mnis
     with over_ssh(tmp_path, good, hosts) as fleet, full_disk(folder_of(tmp_path / "small")) as is_full:
         with only_campaign(tmp_path / "h7.lock"):
             code, output = fleet.run(
-                "run", "--", "-k", "[jax-cpu]", *SHORT, folder="$SAMENET_TREE", hosts=7, limit_seconds=45
+                "run", "--", "-k", "[jax-cpu]", *SHORT, folder="$SAMENET_TREE", hosts=7, limit_seconds=30
             )
         assert code == 3, output
         assert "h1: done" in output
@@ -60,7 +60,7 @@ def test_unfit_hosts_are_named_and_the_others_measure(tmp_path: Path, small_mnis
 
 def test_kills_and_a_hang_cost_one_host_each(ssh: Fleet) -> None:
     """A worker of Dask is started again and goes on there; a campaign is not, and one that hangs is stopped."""
-    with ssh.started("run", "--", *LONG, limit_seconds=45) as process:
+    with ssh.started("run", "--", *LONG, limit_seconds=35) as process:
         ssh.wait("*.jsonl", 3)
         processes_of("h1", "from multiprocessing.spawn")[0].kill()
         processes_of("h2", "pytest bench/")[0].kill()
@@ -70,7 +70,7 @@ def test_kills_and_a_hang_cost_one_host_each(ssh: Fleet) -> None:
     assert "h1 is back, and goes on" in output
     assert "h1: done" in output
     assert "h2: failed, exit code -9" in output
-    assert "h3: stopped at the limit, it took more than 45 s; what it had measured is saved" in output
+    assert "h3: stopped at the limit, it took more than 35 s; what it had measured is saved" in output
     assert ssh.hosts_with("*.json") == ["h1"]
     assert ssh.hosts_with("*.jsonl") == ["h2", "h3"]
     report = assemble(read_storage(ssh.storage, read_unfinished))

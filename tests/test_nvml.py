@@ -210,8 +210,7 @@ def campaign(small_mnist: Path, library: Path, tmp_path_factory: pytest.TempPath
     """Measure on the six GPUs, by ``pytest bench/``."""
     bench, answers = Bench(small_mnist, tmp_path_factory.mktemp("saved")), library / "answers"
     fake_nvml.write_answers(answers, {**fake_nvml.CLEAN, **SIX})
-    options = ["-k", "pretended", "--launches=2", "--rounds=1", "--iterations=5"]
-    options += ["--benchmark-save=pretended"]
+    options = ["-k", "pretended", "--rounds=1", "--iterations=5", "--benchmark-save=pretended"]
     options += [part for number in range(6) for part in ("--gpu", str(number))]
     variables: dict[str, Any] = {"LD_LIBRARY_PATH": str(library), "FAKE_NVML": str(answers)}
     variables["PYTHONPATH"] = str(ROOT / "tests" / "pretended")

@@ -20,6 +20,7 @@ from samenet.comparison import VersionComparison
 from samenet.data import load
 from samenet.environments import ROOT
 from samenet.errors import NoInterpreterError, SettingsError
+from samenet.installers import Wheel, without_room
 from samenet.package_environments import ABOUT, made_environments, obtain, prune, requests
 from samenet.plan import Entry
 from samenet.records import Launch, Quantity, Round, State
@@ -277,6 +278,14 @@ def test_without_a_network_there_is_one_sentence_and_nothing_half_made(
     assert result.stderr.count("pacer 1.0 cannot be installed: no package index can be reached") == 1
     assert "Traceback" not in result.stdout + result.stderr
     assert not list((tmp_path / "cache" / "environments").iterdir())
+
+
+def test_a_disk_that_may_be_too_small_is_named_before(tmp_path: Path) -> None:
+    """By the sizes of the wheels that are known: unpacked they take three times as much."""
+    wheels = [Wheel("torch", "2.13.0", 10**9), Wheel("local", "1")]
+    assert not without_room(wheels, 3 * 10**9, tmp_path)
+    said = without_room(wheels, 2 * 10**9, tmp_path)
+    assert said == f"{tmp_path} has 2.0 GB left, and this may take 3.0; SAMENET_CACHE names another"
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:

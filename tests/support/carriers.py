@@ -133,7 +133,7 @@ def slurm(folder: Path) -> Iterator[None]:
 def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]:
     """Run an sshd on loopback, and return the configuration with which ssh reaches it as ``hosts``.
 
-    Each has its own variables; ``h0`` is for Dask's scheduler.
+    Each has its own variables; ``h0`` is for Dask's scheduler, and ``down`` is never reached.
     """
     server, keygen = program("sshd"), program("ssh-keygen")
     (port,) = free_ports(1)
@@ -147,6 +147,7 @@ def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]
         given = " ".join(f"{key}={value}" for key, value in {"SAMENET_HOST": name, **variables}.items())
         texts += [f"Host {name}", "HostName 127.0.0.1", f"Port {port}", f"User {getpass.getuser()}"]
         texts += [f"IdentityFile {folder / 'key'}", f"SetEnv {given}"]
+    texts += ["Host down", "HostName 127.0.0.1", f"Port {free_ports(1)[0]}"]
     configuration = folder / "ssh_config"
     configuration.write_text("\n".join(texts))
     with daemons(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support import scenes
 from tests.support.scenes import ODD
@@ -41,9 +41,9 @@ class PathSituation:
 
     situation: str
     make: Callable[[Scene], None]
-    states: dict[str, str] = field(default_factory=lambda: {"numpy-cpu": "valid", "torch-cpu": "valid"})
+    states: dict[str, str] = field(default_factory=lambda: {"numpy-cpu": "valid"})
     sentence: str = ""
-    cases: str = "numpy-cpu or [torch-cpu]"
+    cases: str = "numpy-cpu"
     protocol: tuple[str, ...] = QUICK
 
     @property
@@ -52,15 +52,16 @@ class PathSituation:
         return re.compile(".*".join(re.escape(part) for part in self.sentence.split("...")))
 
 
-NUMPY = {"numpy-cpu": "valid"}
+WITH_TORCH: dict[str, Any] = {
+    "states": {"numpy-cpu": "valid", "torch-cpu": "valid"},
+    "cases": "numpy-cpu or [torch-cpu]",
+}
 MOUNTED_NOEXEC = "the temporary folder ... is mounted noexec; set TMPDIR to another one"
 SITUATIONS = (
-    PathSituation(situation=f"`{ODD}` in the path of every folder", make=scenes.everywhere),
+    PathSituation(situation=f"`{ODD}` in the path of every folder", make=scenes.everywhere, **WITH_TORCH),
     PathSituation(
         situation="a path that begins with `//` or `-` or has a new line in it",
         make=scenes.option_like,
-        cases="numpy-cpu",
-        states=NUMPY,
     ),
     PathSituation(
         situation="the same characters in the paths of Theano's environment and of TMPDIR",
@@ -95,15 +96,12 @@ SITUATIONS = (
         make=scenes.not_utf8,
         states={"numpy-cpu": "failed"},
         sentence="numpy-cpu does not start: ... is not UTF-8; rename it",
-        cases="numpy-cpu",
     ),
     PathSituation(
         situation="the name of the data's folder is not UTF-8",
         make=scenes.data_not_utf8,
-        states=NUMPY,
-        cases="numpy-cpu",
     ),
-    PathSituation(situation="TMPDIR is mounted noexec", make=scenes.mounted("noexec")),
+    PathSituation(situation="TMPDIR is mounted noexec", make=scenes.mounted("noexec"), **WITH_TORCH),
     PathSituation(
         situation="TMPDIR is mounted noexec, `theano`",
         make=scenes.mounted("noexec"),
@@ -136,9 +134,7 @@ SITUATIONS = (
         states={},
         sentence="TMPDIR is ..., which is not a folder that can be written (No such file or directory); set it to one",
     ),
-    PathSituation(
-        situation="the lock belongs to another user", make=scenes.foreign_lock, states=NUMPY, cases="numpy-cpu"
-    ),
+    PathSituation(situation="the lock belongs to another user", make=scenes.foreign_lock),
     PathSituation(
         situation="the storage is read-only",
         make=scenes.read_only,
@@ -150,19 +146,15 @@ SITUATIONS = (
     PathSituation(
         situation="HOME cannot be written",
         make=scenes.home("/proc/none"),
-        states=dict.fromkeys(("numpy-cpu", "torch-cpu", "numba-cpu", "pytensor-jax-cpu"), "valid"),
-        cases="numpy-cpu or [torch-cpu] or numba-cpu or pytensor-jax-cpu",
+        states=dict.fromkeys(("torch-cpu", "numba-cpu"), "valid"),
+        cases="[torch-cpu] or numba-cpu and not pytensor",  # whose environment has numba
     ),
     PathSituation(
         situation="`--against` in a hook of another repository",
         make=scenes.hook,
-        states=NUMPY,
-        cases="numpy-cpu",
         protocol=AGAINST,
     ),
-    PathSituation(
-        situation="the repository belongs to another user", make=scenes.owned, states=NUMPY, cases="numpy-cpu"
-    ),
+    PathSituation(situation="the repository belongs to another user", make=scenes.owned),
     PathSituation(
         situation="`--against` in a repository that belongs to another user",
         make=scenes.owned,
@@ -173,11 +165,9 @@ SITUATIONS = (
     PathSituation(
         situation="the same, trusted by `GIT_CONFIG_COUNT`",
         make=scenes.owned_and_trusted,
-        states=NUMPY,
-        cases="numpy-cpu",
         protocol=AGAINST,
     ),
-    PathSituation(situation="a tree without a repository", make=scenes.without_git, states=NUMPY, cases="numpy-cpu"),
+    PathSituation(situation="a tree without a repository", make=scenes.without_git),
     PathSituation(
         situation="`--against` in a tree without a repository",
         make=scenes.without_git,
@@ -195,23 +185,17 @@ SITUATIONS = (
     PathSituation(
         situation="`--against` in a worktree of a bare clone",
         make=scenes.of_bare,
-        states=NUMPY,
-        cases="numpy-cpu",
         protocol=AGAINST,
     ),
     PathSituation(
         situation="`--against` in a shallow clone",
         make=scenes.shallow,
-        states=NUMPY,
-        cases="numpy-cpu",
         protocol=AGAINST,
     ),
     PathSituation(situation="variables that are empty", make=scenes.empty),
     PathSituation(
         situation="`SAMENET_DATA` is empty",
         make=scenes.empty_data,
-        states=NUMPY,
-        cases="numpy-cpu",
         sentence="data: MNIST from",
     ),
 )

@@ -47,7 +47,7 @@ def test_ssh_carries_a_campaign_to_each_host(ssh: Fleet) -> None:
 
 
 def test_slurm_carries_a_campaign_to_each_node(tmp_path: Path, fleet_repository: Repository) -> None:
-    """Where a job is cancelled, there is another one, and the campaign goes on where it was."""
+    """Where a job is cancelled, there is another one, and the campaign continues there."""
     folder = folder_of(tmp_path / "slurm")
     options = example("slurm") | {"python": sys.executable, "log_directory": str(folder)}
     own_lock = f"export SAMENET_LOCK={folder}/$SLURMD_NODENAME.lock"  # the nodes are one machine
@@ -58,7 +58,7 @@ def test_slurm_carries_a_campaign_to_each_node(tmp_path: Path, fleet_repository:
         subprocess.run([program("scancel"), "--nodelist", "h2"], check=True)
         code, output = fleet.ended(process)
     assert code == 0, output
-    assert "h2 is back, and goes on" in output
+    assert "h2 is back and continues" in output
     assert_complete(fleet, output, {"numpy-cpu", "jax-cpu"})
 
 

@@ -59,7 +59,7 @@ def test_unfit_hosts_are_named_and_the_others_measure(tmp_path: Path, small_mnis
 
 
 def test_kills_and_a_hang_cost_one_host_each(ssh: Fleet) -> None:
-    """A worker of Dask is started again and goes on there; a campaign is not, and one that hangs is stopped."""
+    """A killed worker of Dask is started again; a killed campaign is not, and one that hangs is stopped."""
     with ssh.started("run", "--", *LONG, limit_seconds=35) as process:
         ssh.wait("*.jsonl", 3)
         processes_of("h1", "from multiprocessing.spawn")[0].kill()
@@ -67,7 +67,7 @@ def test_kills_and_a_hang_cost_one_host_each(ssh: Fleet) -> None:
         processes_of("h3", "pytest bench/")[0].send_signal(signal.SIGSTOP)
         code, output = ssh.ended(process)
     assert code == 3, output
-    assert "h1 is back, and goes on" in output
+    assert "h1 is back and continues" in output
     assert "h1: done" in output
     assert "h2: failed, exit code -9" in output
     assert "h3: stopped at the limit, it took more than 35 s; what it had measured is saved" in output

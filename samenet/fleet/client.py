@@ -191,7 +191,7 @@ class Campaigns:
             if host.restarts > MOST_RESTARTS:
                 self._lose(host, f"its worker ended {host.restarts} times during this campaign; {COLLECT}")
                 return True
-            self.say(f"{host.name} is back, and goes on")
+            self.say(f"{host.name} is back and continues")
             host.address = address
             self._begin(host)
             return True

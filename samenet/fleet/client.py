@@ -15,9 +15,8 @@ from distributed import CancelledError, KilledWorker, wait
 from samenet.errors import BusyError, SamenetError, SettingsError
 from samenet.fleet import host as on_host
 from samenet.fleet.carrier import ANSWER_SECONDS, GRACE_SECONDS, answer
-from samenet.fleet.inbox import flaws, measured, reason, safe, save
+from samenet.fleet.inbox import flaws, has_measured, measured, reason, safe, save
 from samenet.fleet.tasks import MOST_FAILURES, MOST_RESTARTS, About, End, Host, Phase, unfit
-from samenet.records import State
 from samenet.saved import read_run
 
 if TYPE_CHECKING:
@@ -239,7 +238,7 @@ class Campaigns:
         for stale in self._journals.pop((host.name, task.name), set()) - set(saved):
             stale.unlink(missing_ok=True)  # it is in the saved run
         self._forgetting.append(self.carrier.submit(on_host.forget, host.address, task))
-        if not any(case.state is State.VALID for each in results for case in each.cases):
+        if not any(map(has_measured, results)):
             self._fail(host, flaws(results) or "it has measured no case")
             return
         host.failures = 0

@@ -77,7 +77,7 @@ class Kind:
             if (found := [host for host, runs in self.runs.items() if other_versions(runs[-1], case, usual)])
         }
 
-    @property
+    @cached_property
     def verdicts(self) -> list[Verdict]:
         """What a comparison found on its hosts together."""
         records = {group.conditions.host: group.newest.against for group in self.groups}
@@ -95,9 +95,9 @@ class Kind:
         found = {}
         for host, runs in self.runs.items():
             logs = [
-                math.log(value(times(run)))
+                math.log(value(seconds))
                 for run in runs
-                if needed <= times(run).keys()
+                if needed <= (seconds := times(run)).keys()
                 and not any(other_versions(run, case, self.usual_versions[case]) for case in needed)
             ]
             if logs:

@@ -70,18 +70,18 @@ def judge_case_on_hosts(verdicts: Mapping[str, Verdict], tolerance: float, level
     things, and for the steady step, the interval over the hosts decides.
     """
     first = next(iter(verdicts.values()))
+    if len(verdicts) == 1:
+        return first
     ratios = {host: verdict.ratio.value for host, verdict in verdicts.items() if verdict.ratio}
     ratio = over_hosts(ratios, level).typical if ratios else None
     worse = {host: verdict for host, verdict in verdicts.items() if verdict.regression}
     words = {verdict.word for verdict in verdicts.values()}
     said = ", ".join(f"{verdict.word} on {host}" for host, verdict in (worse or verdicts).items())
-    if len(verdicts) == 1:
-        return first
     if worse:
         word = Outcome.UNVERIFIED if Outcome.UNVERIFIED in words else next(iter(worse.values())).word
         return replace(first, word=word, ratio=ratio, reason=said)
     if len(words) == 1 and first.word is not Outcome.INCONCLUSIVE:
-        return replace(first, ratio=ratio, reason=first.reason)
+        return replace(first, ratio=ratio)
     if first.quantity is Quantity.STEADY and len(ratios) == len(verdicts) and ratio and ratio.has_interval:
         word = outcome(ratio, tolerance)
         return replace(first, word=word, ratio=ratio, reason=said if word is Outcome.INCONCLUSIVE else "")

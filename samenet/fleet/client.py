@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from samenet.fleet.host import Job, Returned
     from samenet.fleet.tasks import Task
 
-POLL_SECONDS = 0.5
+COMING_SECONDS = 0.5  # between two looks at the hosts that have come
+POLL_SECONDS = 2.5  # and at those that measure, which may be this machine
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 10.0, 300.0  # of a busy host
 COLLECT = "what it had sent is saved, and collect asks it for the rest"
 UNUSABLE_FILES = (SamenetError, OSError, zlib.error)
@@ -67,7 +68,7 @@ class Campaigns:
         carrier, fleet = self.carrier, self.carrier.fleet
         end = time.monotonic() + fleet.wait_seconds
         while len(here := carrier.workers() or set()) < fleet.hosts and time.monotonic() < end:
-            time.sleep(POLL_SECONDS)
+            time.sleep(COMING_SECONDS)
         end = time.monotonic() + (fleet.limit_seconds if fleet.environments else ANSWER_SECONDS)
         asked = {address: carrier.submit(ask, address, self.tasks[0]) for address in here}
         for address, future in asked.items():

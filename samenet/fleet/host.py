@@ -14,13 +14,17 @@ import threading
 import time
 import zlib
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 from distributed import get_worker
+from tornado.ioloop import PeriodicCallback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Lets the kernel kill a process with the thread that has started it, and becomes the program that is to run. Code of
 # ours between fork and exec could wait for ever for a lock of another thread.
@@ -32,6 +36,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 LAST_LINES = 40  # of a campaign's output, which come back
 DESCRIBE_SECONDS = 120.0
+HEARTBEAT_SECONDS = 20.0  # of a host that measures; usually Dask's have half a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,17 +181,20 @@ def measure(job: Job) -> Returned:
     options = [*job.arguments, f"--benchmark-storage={job.outbox}", f"--benchmark-save={job.name}"]
     if list(job.outbox.glob("journal/*.jsonl")):
         options.append("--resume")
-    with subprocess.Popen(  # noqa: S603
-        bound_to_us(job.interpreter, "-m", "pytest", "bench/", *options),
-        cwd=job.tree,
-        env=environment(job),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+    with (
+        rare_heartbeats(),
+        subprocess.Popen(  # noqa: S603
+            bound_to_us(job.interpreter, "-m", "pytest", "bench/", *options),
+            cwd=job.tree,
+            env=environment(job),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process,
+    ):
         late = threading.Timer(job.limit_seconds, stop, [process])
         late.start()
         lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -200,6 +208,20 @@ def measure(job: Job) -> Returned:
             late.cancel()  # or it could kill another process with this number
     code = None if is_late else process.returncode
     return Returned(host=host_name(), code=code, output="\n".join(lines), files=files(job.outbox))
+
+
+@contextmanager
+def rare_heartbeats() -> Iterator[None]:
+    """Let Dask's worker tell its scheduler seldom that it is there: that takes time of the CPUs that are measured."""
+    worker = get_worker()
+    usual, rare = worker.periodic_callbacks["heartbeat"], PeriodicCallback(worker.heartbeat, 1000 * HEARTBEAT_SECONDS)
+    try:
+        worker.loop.add_callback(usual.stop)
+        worker.loop.add_callback(rare.start)
+        yield
+    finally:
+        worker.loop.add_callback(rare.stop)
+        worker.loop.add_callback(usual.start)
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 from math import inf, log
 from operator import attrgetter
 from pathlib import Path
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from studies.options import Options
 
 
-LAUNCH = re.compile(r"\blaunch \d+, \d+ s: ")  # the line on one that has ended
+LAUNCH = re.compile(r'"launch": ?(\d+)')  # in a journal
 SLICE_SECONDS = 0.5  # in which one campaign measures and the other one is stopped
+STARTING = 4  # slices at the begin of a launch, in which its workers start and Dask's client runs
 
 
 @dataclass
@@ -42,7 +43,8 @@ class Carried:
     process: subprocess.Popen[str]
     storage: Path
     output: Path
-    _stopped: list[psutil.Process] = field(default_factory=list)
+    begun: int = 0
+    _stopped: set[psutil.Process] = field(default_factory=set)
 
     @classmethod
     def start(cls, command: Sequence[str], storage: Path) -> Carried:
@@ -58,27 +60,34 @@ class Carried:
 
     @property
     def launches(self) -> float:
-        """How many launches it has finished; all of them once it has ended."""
-        return len(LAUNCH.findall(self.output.read_text())) if self.process.poll() is None else inf
+        """How many launches it has begun; infinity once it has ended."""
+        if self.process.poll() is not None:
+            return inf
+        with suppress(FileNotFoundError):  # a journal that was saved meanwhile
+            texts = [path.read_text() for path in self.storage.rglob("*.jsonl")]
+            self.begun = max([self.begun, *(1 + int(number) for text in texts for number in LAUNCH.findall(text))])
+        return self.begun
 
-    def run_a_slice(self) -> None:
-        """Let it run for a slice, or to its end."""
+    def run_a_slice(self, *, with_client: bool) -> None:
+        """Let it run for a slice, or to its end; what is not pytest's may stay stopped, as on another machine."""
         for each in self._stopped:
             with suppress(psutil.NoSuchProcess):
-                each.resume()
+                if with_client or each.pid != self.process.pid or "pytest" in each.cmdline():
+                    each.resume()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(SLICE_SECONDS)
-        self._stop()
+        self._stop(with_client=with_client)
 
-    def _stop(self) -> None:
+    def _stop(self, *, with_client: bool) -> None:
         """Stop its processes, each before its children, so that it can start no more, and remember which ran."""
-        self._stopped, found = [], deque([self.process.pid])
+        self._stopped = set() if with_client else {each for each in self._stopped if each.pid == self.process.pid}
+        found = deque([self.process.pid])
         while found:
             with suppress(psutil.NoSuchProcess):
                 each = psutil.Process(found.popleft())
                 if each.status() != psutil.STATUS_STOPPED:  # by its campaign, for whom another worker measures
                     each.suspend()
-                    self._stopped.append(each)
+                    self._stopped.add(each)
                 found.extend(child.pid for child in each.children())
 
     def kill(self) -> None:
@@ -111,8 +120,9 @@ class Carried:
 def carrier(options: Options) -> None:
     """Run a campaign of one case by hand and through Dask on this machine: what is the ratio of its times?
 
-    They run in turn, for half a second each; the other one, and Dask with it, is stopped. What a campaign measures
-    besides the case is work of its own: the second entry, the matrix products and the peak.
+    They run in turn, for half a second each; the other one, and Dask with it, is stopped. Dask's client and scheduler
+    run while workers start alone: those of a real fleet are on another machine. What a campaign measures besides the
+    case is work of its own: the second entry, the matrix products and the peak.
     """
     order = random.Random(options.seed)  # noqa: S311
     with TemporaryDirectory(prefix="samenet-study-") as folder, ExitStack() as stack:
@@ -120,10 +130,12 @@ def carrier(options: Options) -> None:
         for command, storage in commands(options, Path(folder)):
             both.append(each := Carried.start(command, storage))
             stack.callback(each.kill)
-        for launch in range(1, options.launches + 2):  # after the last one they save
-            while waiting := [each for each in both if each.launches < launch]:
+        for launch in [*range(1, options.launches + 1), inf]:
+            for number in count():
+                if not (waiting := [each for each in both if each.launches < launch]):
+                    break
                 for each in order.sample(waiting, len(waiting)):
-                    each.run_a_slice()
+                    each.run_a_slice(with_client=launch in {1, inf} or number < STARTING)
         by_hand, as_task = (each.seconds(f"{options.case}-cpu") for each in both)
     logs = {
         name: {launch: log(as_task[name][launch] / seconds) for launch, seconds in times.items()}

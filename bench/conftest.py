@@ -80,6 +80,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name in LONG - named else None
 
 
+def name_of(case: Case) -> str:
+    """Return the id of a case's test, without the package of a version: ``-k numpy`` is not for all that use numpy."""
+    return f"{case.implementation.name}-{case.device}" + (f" @ {case.version.version}" if case.version else "")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test for each case."""
     from bench.options import offered  # noqa: PLC0415
@@ -91,7 +96,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             [
                 pytest.param(
                     case,
-                    id=case.id,
+                    id=name_of(case),
                     marks=[pytest.mark.benchmark(timer=WorkerClock()), getattr(pytest.mark, case.implementation.lane)],
                 )
                 for case in offered(metafunc.config.option)

@@ -9,9 +9,8 @@ import pytest
 
 from samenet.records import State
 from samenet.saved import read_run
-from tests.support import scenes
 from tests.support.command_line import records
-from tests.support.hostile_paths import QUICK, SITUATIONS, PathSituation
+from tests.support.hostile_paths import SITUATIONS, PathSituation
 from tests.support.scenes import Scene
 
 if TYPE_CHECKING:
@@ -40,18 +39,15 @@ def test_it_works_or_says_what_to_do(hostile: PathSituation, tmp_path: Path, sma
         expected = State(hostile.states[case])
         disturbed = expected is State.VALID and state.is_machines_fault and state is not State.SKIPPED
         assert state is expected or disturbed, output
+    if hostile.commit:
+        (path,) = (tmp_path / "storage").rglob("*.json")
+        assert_commit(path, tmp_path, is_known=hostile.commit == "tree")
 
 
-@pytest.mark.parametrize("name", ["hook", "of_bare", "owned", "without_git"])
-def test_the_commit_that_is_saved_is_the_trees(name: str, tmp_path: Path, small_mnist: Path) -> None:
-    """Not that of a hook's repository; none where git refuses or there is no repository."""
-    scene = Scene(tmp_path, small_mnist)
-    getattr(scenes, name)(scene)
-    result = scene.run("numpy-cpu", QUICK)
-    (path,) = (tmp_path / "storage").rglob("*.json")
+def assert_commit(path: Path, folder: Path, *, is_known: bool) -> None:
+    """A saved run has the commit of the tree, and not that of a hook's repository; none where git does not tell it."""
     commit = json.loads(path.read_text())["commit_info"]
-    heads = [head.read_text().strip() for head in tmp_path.glob("*/.git/refs/heads/*")]
-    known = name in {"hook", "of_bare"}
-    assert commit["id"] in (heads if known else ["unversioned"]), result.stdout
+    heads = [head.read_text().strip() for head in folder.glob("*/.git/refs/heads/*")]
+    assert commit["id"] in (heads if is_known else ["unversioned"])
     assert "error" not in commit
-    assert read_run(path).commit.label == (heads[0][:9] if known else "no commit")
+    assert read_run(path).commit.label == (heads[0][:9] if is_known else "no commit")

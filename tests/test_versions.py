@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -163,6 +164,14 @@ def test_as_little_as_possible_differs_besides_the_version(
     trials = requests(version(JAX, package, number), tmp_path)
     index = "--extra-index-url=https://wheels.example/simple"
     assert [" ".join(trial) for trial in trials] == [f"{index} {each}" for each in expected]
+
+
+def test_a_name_selects_an_implementation_and_not_the_package_that_others_have_too(bench: Bench) -> None:
+    """``-k numpy`` is numpy's own implementations, where every implementation has versions of numpy."""
+    result = bench("-k", "numpy", "--versions", "numpy==2.4.5,2.4.6", "--collect-only", "-q")
+    assert re.findall(r"\[(.*)\]", result.stdout) == [
+        f"{name}-cpu @ 2.4.{patch}" for name in ("numpy", "numpy-tuned") for patch in (5, 6)
+    ]
 
 
 def test_without_pins_the_newest_of_everything_else_is_taken(tmp_path: Path) -> None:

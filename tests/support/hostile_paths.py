@@ -36,7 +36,8 @@ class PathSituation:
     """A situation that ``make`` makes, the state of each case in it, and what the output says.
 
     A case that is said to be ``valid`` may be disturbed on a busy machine. Without a state, nothing is measured and the
-    exit code is 4. In ``sentence``, which is part of one line, ``...`` is any text.
+    exit code is 4. In ``sentence``, which is part of one line, ``...`` is any text. ``commit`` is the saved run's: that
+    of the ``tree``, or ``none``.
     """
 
     situation: str
@@ -45,6 +46,7 @@ class PathSituation:
     sentence: str = ""
     cases: str = "numpy-cpu"
     protocol: tuple[str, ...] = QUICK
+    commit: str = ""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -153,8 +155,9 @@ SITUATIONS = (
         situation="`--against` in a hook of another repository",
         make=scenes.hook,
         protocol=AGAINST,
+        commit="tree",
     ),
-    PathSituation(situation="the repository belongs to another user", make=scenes.owned),
+    PathSituation(situation="the repository belongs to another user", make=scenes.owned, commit="none"),
     PathSituation(
         situation="`--against` in a repository that belongs to another user",
         make=scenes.owned,
@@ -167,7 +170,7 @@ SITUATIONS = (
         make=scenes.owned_and_trusted,
         protocol=AGAINST,
     ),
-    PathSituation(situation="a tree without a repository", make=scenes.without_git),
+    PathSituation(situation="a tree without a repository", make=scenes.without_git, commit="none"),
     PathSituation(
         situation="`--against` in a tree without a repository",
         make=scenes.without_git,
@@ -186,6 +189,7 @@ SITUATIONS = (
         situation="`--against` in a worktree of a bare clone",
         make=scenes.of_bare,
         protocol=AGAINST,
+        commit="tree",
     ),
     PathSituation(
         situation="`--against` in a shallow clone",

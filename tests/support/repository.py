@@ -29,7 +29,8 @@ class Repository:
     def __init__(self, folder: Path, data: Path) -> None:
         """Copy the tree to ``folder`` and commit it; runs take their images from ``data``."""
         self.folder, self.data = folder, data
-        ignored = shutil.ignore_patterns(".[!g]*", ".git", "__pycache__")  # .gitignore is part of the tree
+        # .gitignore is part of the tree, and bytecode saves each process a second; what has a suffix is being written.
+        ignored = shutil.ignore_patterns(".[!g]*", ".git", "*.pyc.*")
         shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
         self.git("init", "--quiet")
         self.commit()

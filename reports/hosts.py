@@ -58,14 +58,16 @@ class Kind:
     @cached_property
     def over(self) -> dict[str, tuple[dict[str, float], OverHosts]]:
         """The times of each case by host, and what they say of the kind."""
-        return {case: (seconds, over_hosts(seconds)) for case in self.cases if (seconds := self.seconds(case))}
+        every = {case: seconds for case in self.cases if (seconds := self.seconds(case))}
+        return {case: (seconds, over_hosts(seconds, figures=len(every))) for case, seconds in every.items()}
 
     @cached_property
     def usual_versions(self) -> dict[str, dict[str, str]]:
         """The versions of each case's packages on most hosts."""
         found: dict[str, Counter[tuple[tuple[str, str], ...]]] = {}
-        for case in (case for runs in self.runs.values() for run in runs for case in run.cases):
-            found.setdefault(case.case, Counter())[tuple(sorted(case.versions.items()))] += 1
+        for runs in self.runs.values():
+            for name, case in {case.case: case for run in runs for case in run.cases}.items():  # each host's last one
+                found.setdefault(name, Counter())[tuple(sorted(case.versions.items()))] += 1
         return {case: dict(counts.most_common(1)[0][0]) for case, counts in found.items()}
 
     @property

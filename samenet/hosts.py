@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FEWEST_TO_JUDGE = 4  # hosts: of three, each could be the odd one
 MOST_ODD = 3  # one host in so many: beyond that it is not clear which ones are odd
-ODD = 0.05  # chance of naming any host of a fleet whose hosts differ like values of a normal distribution
+ODD = 0.05  # chance of naming any host, in all figures of a kind, where hosts differ like normal values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class OverHosts:
     odd: tuple[str, ...]
 
 
-def over_hosts(values: Mapping[str, float], level: float = CONFIDENCE) -> OverHosts:
-    """Return what positive ``values``, one for each host, say of hosts of this kind.
+def over_hosts(values: Mapping[str, float], level: float = CONFIDENCE, *, figures: int = 1) -> OverHosts:
+    """Return what positive ``values``, one for each host, say of hosts of this kind; they are one of ``figures``.
 
     A host is one independent value however many rounds it has measured, so the interval is Student's t over the hosts,
     on the log scale. Rounds of all hosts pooled would give one that is far too narrow: with hosts that differ by 3 %
@@ -49,7 +49,7 @@ def over_hosts(values: Mapping[str, float], level: float = CONFIDENCE) -> OverHo
     """
     logs = {host: math.log(value) for host, value in values.items()}
     typical = geometric_mean(list(logs.values()), level)
-    return OverHosts(typical=typical, spread=typical.error * math.sqrt(len(logs)), odd=odd_hosts(logs))
+    return OverHosts(typical=typical, spread=typical.error * math.sqrt(len(logs)), odd=odd_hosts(logs, ODD / figures))
 
 
 def judge_hosts(records: Mapping[str, ComparisonRecord]) -> list[Verdict]:
@@ -88,7 +88,7 @@ def judge_case_on_hosts(verdicts: Mapping[str, Verdict], tolerance: float, level
     return replace(first, word=Outcome.INCONCLUSIVE, ratio=ratio, reason=said)
 
 
-def odd_hosts(values: Mapping[str, float]) -> tuple[str, ...]:
+def odd_hosts(values: Mapping[str, float], chance: float) -> tuple[str, ...]:
     """Return the hosts that differ from the others by more than chance explains, the farthest first.
 
     It is Rosner's generalized test for up to so many outliers (Technometrics 25, 1983): one host after the other is
@@ -104,13 +104,13 @@ def odd_hosts(values: Mapping[str, float]) -> tuple[str, ...]:
         distances = {name: abs(value - float(logs.mean())) / scale for name, value in kept.items()}
         name = max(distances, key=lambda each: distances[each])
         taken.append(name)
-        if distances[name] > farthest_by_chance(len(kept)):
+        if distances[name] > farthest_by_chance(len(kept), chance):
             odd = len(taken)
         del kept[name]
     return tuple(taken[:odd])
 
 
-def farthest_by_chance(count: int) -> float:
-    """Return how far, in standard deviations, the farthest of so many normal values is with the chance of ``ODD``."""
-    t = float(stdtrit(count - 2, 1 - ODD / (2 * count)))
+def farthest_by_chance(count: int, chance: float) -> float:
+    """Return how far, in standard deviations, the farthest of so many normal values is with this chance."""
+    t = float(stdtrit(count - 2, 1 - chance / (2 * count)))
     return t * (count - 1) / math.sqrt((count - 2 + t**2) * count)

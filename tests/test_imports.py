@@ -48,7 +48,7 @@ MOST_FUNCTION_LINES = 40
 LONG = {"impls.triton_mlp", "bench.options"}  # kernels, and a table of options
 
 
-DASK = {"asyncssh", "cloudpickle", "dask", "distributed"}
+DASK = {"asyncssh", "cloudpickle", "dask", "distributed", "tornado"}
 # Imported once a fleet is asked for, where Dask may be missing.
 CARRIERS = dict.fromkeys((f"samenet.fleet.{name}" for name in ("carrier", "client", "clusters", "host", "tasks")), DASK)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from samenet import data
 from samenet.environments import ROOT, tox_folder
@@ -14,21 +16,27 @@ from samenet.machine.cpus import choose_cpus
 from samenet.machine.description import describe
 from samenet.machine.lock import only_campaign
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def about() -> dict[str, Any]:
-    """Return the commit, the data, the hardware and what a campaign would lack here."""
-    machine, commit = describe(choose_cpus(None)), present_commit(ROOT)
+
+def about(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the commit, the data, the hardware and what a campaign with these arguments would lack here."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--threads", type=int)
+    given, _ = parser.parse_known_args(arguments)
+    machine, commit = describe(choose_cpus(given.threads)), present_commit(ROOT)
     found: dict[str, Any] = {
         "commit": commit.id,
         "dirty": bool(commit.dirty),
         "kind": machine.fingerprint,
         "cpu": machine.hardware["cpu"],
         "governor": machine.governor,
-        "load_average": machine.load_average,
         "environments": environments(),
     }
     try:
-        found["data"] = data.load(None).sha256
+        found["data"] = data.load(given.data).sha256
         with only_campaign():
             found["busy"] = False
     except BusyError:
@@ -44,4 +52,4 @@ def environments() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{json.dumps(about())}\n")
+    sys.stdout.write(f"{json.dumps(about(sys.argv[1:]))}\n")

@@ -40,6 +40,7 @@ class Carrier:
     plan: str
     _changed: threading.Event = field(default_factory=threading.Event)
     _again_at: float = 0.0
+    _came_at: dict[str, float] = field(default_factory=dict)
 
     def workers(self) -> set[str] | None:
         """Return the addresses of the workers that are there, or None where the scheduler is not."""
@@ -79,8 +80,12 @@ class Carrier:
             pure=False,
             retries=0,
         )
-        future.add_done_callback(lambda _: self._changed.set())
+        future.add_done_callback(self._note)
         return future
+
+    def _note(self, future: Future[Any]) -> None:
+        self._came_at[str(future.key)] = time.time()
+        self._changed.set()
 
     def listen(self, heard: Callable[[dict[str, Any]], None]) -> None:
         """Let ``heard`` have each message of a host, in Dask's thread."""
@@ -91,10 +96,11 @@ class Carrier:
         self._changed.wait(seconds)
         self._changed.clear()
 
-
-def answer(future: Future[Any], seconds: float) -> About:
-    """Return what a host says of itself, or why it does not."""
-    try:
-        return msgspec.convert(future.result(timeout=max(seconds, 0.1)), About, strict=False)
-    except Exception as error:  # noqa: BLE001  # whatever is wrong there is its answer
-        return About(problem=f"it does not answer: {type(error).__name__}: {error}")
+    def answer(self, future: Future[Any], seconds: float) -> About:
+        """Return what a host says of itself, or why it does not."""
+        try:
+            about = msgspec.convert(future.result(timeout=max(seconds, 0.1)), About, strict=False)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong there is its answer
+            return About(problem=f"it does not answer: {type(error).__name__}: {error}")
+        came = self._came_at.get(str(future.key), time.time())
+        return msgspec.structs.replace(about, ahead_seconds=about.seconds - came)

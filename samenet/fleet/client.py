@@ -14,10 +14,9 @@ from distributed import CancelledError, KilledWorker, wait
 
 from samenet.errors import BusyError, SamenetError, SettingsError
 from samenet.fleet import host as on_host
-from samenet.fleet.carrier import ANSWER_SECONDS, GRACE_SECONDS, answer
-from samenet.fleet.inbox import flaws, has_measured, measured, reason, safe, save
+from samenet.fleet.carrier import ANSWER_SECONDS, GRACE_SECONDS
+from samenet.fleet.inbox import flaws, has_measured, measured, reason, safe, save, usable
 from samenet.fleet.tasks import MOST_FAILURES, MOST_RESTARTS, About, End, Host, Phase, unfit
-from samenet.saved import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +71,7 @@ class Campaigns:
         end = time.monotonic() + (fleet.limit_seconds if fleet.environments else ANSWER_SECONDS)
         asked = {address: carrier.submit(ask, address, self.tasks[0]) for address in here}
         for address, future in asked.items():
-            self._add(address, answer(future, end - time.monotonic()))
+            self._add(address, carrier.answer(future, end - time.monotonic()))
         self.hosts.sort(key=lambda each: each.name)
         if not self.hosts or (len(self.hosts) < fleet.hosts and not anyway):
             names = ", ".join(each.name for each in self.hosts) or "none"
@@ -134,7 +133,7 @@ class Campaigns:
 
     def _lose_all(self) -> None:
         for each in self.hosts:
-            if each.is_active:
+            if each.is_active or (each.phase is Phase.READY and each.next_task()):
                 self._lose(each, f"Dask's scheduler went away; {COLLECT}")
             each.turn(Phase.OVER)
 
@@ -178,7 +177,7 @@ class Campaigns:
         for address, future in list(self._newcomers.items()):
             if address in here and not future.done():
                 continue
-            about = answer(future, 0) if address in here else About(problem="it went away")
+            about = self.carrier.answer(future, 0) if address in here else About(problem="it went away")
             if about.problem or any(self._take_place(host, address, about) for host in away):
                 del self._newcomers[address]  # and it is asked again, if it is still there
 
@@ -226,16 +225,16 @@ class Campaigns:
             return
         saved = save(self.storage / safe(host.name), returned.files)
         runs = [path for path in saved if path.suffix == ".json"]
+        results = usable(runs)
         if returned.code is None:
             limit = f"it took more than {self.carrier.fleet.limit_seconds:g} s"
             self._end(host, End.LATE, f"{limit}; what it had measured is saved")
             return
-        if not runs or returned.code not in {0, 1}:  # 1: a case has failed, or became slower
-            for path in runs:  # cut short, as on a full disk; the host keeps what it has
-                path.unlink()
+        if not results or returned.code not in {0, 1}:  # 1: a case has failed, or became slower
+            for path in runs:  # the host keeps what it has
+                path.unlink(missing_ok=True)
             self._fail(host, f"exit code {returned.code}: {reason(returned.output)}")
             return
-        results = [read_run(path).results for path in runs]
         for stale in self._journals.pop((host.name, task.name), set()) - set(saved):
             stale.unlink(missing_ok=True)  # it is in the saved run
         self._forgetting.append(self.carrier.submit(on_host.forget, host.address, task))

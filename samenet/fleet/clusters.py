@@ -7,9 +7,11 @@ import ipaddress
 import logging
 import shlex
 import sys
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncssh
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from samenet.fleet.file import Fleet
 
+T = TypeVar("T")
 KNOWN = {
     "local": "distributed.LocalCluster",
     "ssh": "distributed.SSHCluster",
@@ -35,19 +38,21 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "60s",
     "distributed.admin.tick.interval": "10s",
     "distributed.admin.tick.cycle": "10s",
-    "distributed.client.heartbeat": "60s",
-    "distributed.client.scheduler-info-interval": "60s",
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.worker-ttl": "60s",
-    "distributed.scheduler.idle-timeout": "15 minutes",  # after which what a killed client has left ends by itself
+    "distributed.scheduler.http.routes": [],  # which would answer anyone, without TLS
+    "distributed.worker.http.routes": [],
     "distributed.comm.retry.count": 0,
     "distributed.deploy.lost-worker-timeout": "5s",  # after which a job that has ended can be started again
     "distributed.comm.timeouts.connect": "10s",
 }
 ROLES = ("scheduler", "worker", "client")
+PER_HOST = {"connect_options", "remote_python"}  # SSHCluster takes lists of them, too
+USE_TLS = "use TLS, as docs/fleets.md says"
 SSH_SECONDS = 30.0  # for a host to answer
+OPEN_SECONDS, CLOSE_SECONDS, LEFT_SECONDS = 60.0, 60.0, 900.0
 LOGGERS = ("distributed", "distributed.client", "distributed.deploy.ssh", "asyncssh", "tornado.application")
 # One task at a time, and no memory limit that could end a campaign; a batch system starts what has ended again, and
 # elsewhere a nanny does.
@@ -67,15 +72,42 @@ def opened(fleet: Fleet, say: Callable[[str], None]) -> Iterator[Client]:
     """
     for name in LOGGERS:  # what matters of it, the client says in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with dask.config.set(QUIET | encryption(fleet)):
+    if fleet.cluster in {"ssh", "slurm"} and not fleet.tls:
+        raise SettingsError(f"anyone on the network could run code on these hosts; {USE_TLS}")
+    # Of the scheduler, after which what a killed client has left ends by itself.
+    idle = {"distributed.scheduler.idle-timeout": f"{fleet.wait_seconds + LEFT_SECONDS:g}s"}
+    with dask.config.set(QUIET | idle | encryption(fleet)):
         stack = ExitStack()
+        if "://" not in fleet.cluster:
+            cluster_class(fleet.cluster)  # dask-jobqueue has to be imported in the main thread
         try:
-            client = _client(fleet, stack, say)
+            client = within(fleet.wait_seconds + OPEN_SECONDS, lambda: _client(fleet, stack, say))
             refuse_strangers(client.scheduler_info(n_workers=0)["address"])
             yield client
         finally:
             with suppress(Exception):  # of a scheduler that has gone away; all results are saved
-                stack.close()
+                within(CLOSE_SECONDS, stack.close)
+
+
+def within(seconds: float, act: Callable[[], T]) -> T:
+    """Return what ``act`` returns; what takes longer than so many ``seconds`` is left alone.
+
+    Raises:
+        SettingsError: it took longer.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(act())
+        except BaseException as error:  # noqa: BLE001  # it is raised in the other thread
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return done.result(seconds)
+    except TimeoutError:
+        raise SettingsError(f"Dask did not answer in {seconds:g} s") from None
 
 
 def encryption(fleet: Fleet) -> dict[str, Any]:
@@ -105,7 +137,7 @@ def _connected(fleet: Fleet, stack: ExitStack, say: Callable[[str], None]) -> Cl
     if made is LocalCluster:
         options.setdefault("n_workers", fleet.hosts)
     if fleet.cluster == "ssh":
-        options["hosts"] = asyncio.run(reachable(options, say))
+        options = asyncio.run(reachable(options, say))
     if fleet.cluster == "slurm":
         options["job_script_prologue"] = [*exports(fleet), *options.get("job_script_prologue", [])]
         options |= {"protocol": "tls://"} if fleet.tls else {}
@@ -130,8 +162,16 @@ def exports(fleet: Fleet) -> list[str]:
     return [f"export DASK_{name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-async def reachable(options: Mapping[str, Any], say: Callable[[str], None]) -> list[str]:
-    """Return the hosts on which ssh starts Dask, since SSHCluster starts none of them if one fails.
+def of_host(options: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return the options of one host: some may be lists, with one value for each."""
+    return {
+        name: value[number] if name in PER_HOST and isinstance(value, list) else value
+        for name, value in options.items()
+    }
+
+
+async def reachable(options: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the options for the hosts on which ssh starts Dask, since SSHCluster starts none of them if one fails.
 
     Raises:
         SettingsError: none is named, or the first one, for the scheduler, is none of them.
@@ -139,13 +179,16 @@ async def reachable(options: Mapping[str, Any], say: Callable[[str], None]) -> l
     hosts = list(options.get("hosts", ()))
     if not hosts:
         raise SettingsError("a cluster over ssh needs hosts among its options; see docs/fleets.md")
-    problems = await asyncio.gather(*(problem_of(host, options) for host in hosts))
+    each = [of_host(options, number) for number in range(len(hosts))]
+    problems = await asyncio.gather(*map(problem_of, hosts, each))
     for host, problem in zip(hosts, problems, strict=True):
         if problem and host == hosts[0]:
             raise SettingsError(f"{host}, which is to run Dask's scheduler, {problem}")
         if problem:
             say(f"{host} {problem}")
-    return [host for host, problem in zip(hosts, problems, strict=True) if not problem]
+    kept = [number for number, problem in enumerate(problems) if not problem]
+    lists = {name for name in PER_HOST & options.keys() if isinstance(options[name], list)}
+    return {**options, **{name: [options[name][number] for number in kept] for name in lists | {"hosts"}}}
 
 
 async def problem_of(host: str, options: Mapping[str, Any]) -> str:
@@ -195,6 +238,4 @@ def refuse_strangers(address: str) -> None:
     except ValueError:
         is_local = False
     if not is_local:
-        raise SettingsError(
-            f"anyone who reaches {address} could run code on these hosts; use TLS, as docs/fleets.md says"
-        )
+        raise SettingsError(f"anyone who reaches {address} could run code on these hosts; {USE_TLS}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
 from samenet.fleet.file import read_fleet
-from samenet.fleet.inbox import measured, safe, save
+from samenet.fleet.inbox import measured, safe, save, usable
 from samenet.fleet.tasks import End, Phase, read_sweep, tasks_of
 from samenet.git import present_commit
 from samenet.hosts import judge_hosts
@@ -71,7 +72,8 @@ def act(action: str, options: argparse.Namespace, say: Callable[[str], None]) ->
         carrier, tasks = Carrier(client=client, fleet=fleet, plan=plan), tasks_of(plan, tuple(options.rest), sweep)
         campaigns = Campaigns(carrier=carrier, tasks=tasks, storage=options.storage, say=say)
         campaigns.gather(on_host.prepare if action == "run" else on_host.describe, anyway=options.anyway)
-        campaigns.refuse_unfit(present_commit(ROOT).id)
+        if action != "collect":  # it takes what any host has
+            campaigns.refuse_unfit(present_commit(ROOT).id)
         return {"check": check, "run": measure, "collect": collect}[action](campaigns)
 
 
@@ -88,7 +90,7 @@ def described(about: About) -> str:
     busy = "; another campaign is measuring" if about.busy else ""
     governor = f", governor {about.governor}" if about.governor else ""
     environments = ", ".join(about.environments) or "none"
-    off = about.seconds - time.time()
+    off = about.ahead_seconds
     clock = f"; its clock is {off:.0f} s off" if abs(off) > 60 else ""
     return f"{about.cpu} (kind {about.kind}){governor}; environments: {environments}{clock}{busy}"
 
@@ -139,6 +141,9 @@ def collect(campaigns: Campaigns) -> int:
             returned = future.result(timeout=max(end - time.monotonic(), 0.1))
             saved = save(campaigns.storage / safe(returned.host), returned.files)
             campaigns.say(f"{returned.host}: {counted(len(saved), 'file')}")
+            for path in (each for each in saved if each.suffix == ".json" and usable([each])):
+                task = replace(campaigns.tasks[0], name=path.stem.partition("_")[2])
+                carrier.submit(on_host.forget, host.address, task).result(timeout=carrier.fleet.wait_seconds)
         except Exception as error:  # noqa: BLE001  # of this host's alone
             silent += 1
             campaigns.say(f"{host.name}: nothing is saved of what it has: {type(error).__name__}: {error}")

@@ -36,6 +36,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 LAST_LINES = 40  # of a campaign's output, which come back
 DESCRIBE_SECONDS = 120.0
+USAGE_ERROR = 4  # pytest's exit code
+CANNOT_CONTINUE = "leave --resume out"  # as where its header was cut short, or the host has other CPUs now
 HEARTBEAT_SECONDS = 20.0  # of a host that measures; usually Dask's have half a second
 
 
@@ -130,11 +132,11 @@ def run(job: Job, command: list[str], seconds: float) -> subprocess.CompletedPro
 def describe(job: Job) -> dict[str, Any]:
     """Return what the checkout on this host says of itself, or ``problem``, a sentence."""
     unfinished = sorted({path.parents[1].name for path in job.outboxes.glob("*/journal/*.jsonl")})
-    found: dict[str, Any] = {"host": host_name(), "seconds": time.time(), "unfinished": unfinished}
+    found: dict[str, Any] = {"host": host_name(), "unfinished": unfinished}
     try:
-        done = run(job, [job.interpreter, "-m", "samenet.fleet.about"], DESCRIBE_SECONDS)
+        done = run(job, [job.interpreter, "-m", "samenet.fleet.about", *job.arguments], DESCRIBE_SECONDS)
         said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found | said
+        return found | said | {"seconds": time.time()}
     except OSError as error:
         return found | {"problem": f"cannot start {job.interpreter} in {job.tree}: {error.strerror}"}
     except subprocess.TimeoutExpired:
@@ -177,7 +179,34 @@ def last_line(output: str) -> str:
 
 def measure(job: Job) -> Returned:
     """Run the campaign to its end, or continue it, and return its files; they stay here until ``forget``."""
-    job.outbox.mkdir(parents=True, exist_ok=True)
+    try:
+        job.outbox.mkdir(parents=True, exist_ok=True)
+        if has_run(job.outbox):  # to its end without its client
+            return Returned(host=host_name(), code=0, files=files(job.outbox))
+    except OSError as error:
+        return Returned(host=host_name(), code=USAGE_ERROR, output=f"cannot save into {job.outbox}: {error.strerror}")
+    returned = run_campaign(job)
+    if returned.code == USAGE_ERROR and CANNOT_CONTINUE in returned.output:
+        for journal in job.outbox.glob("journal/*.jsonl"):
+            journal.rename(journal.with_suffix(".refused"))
+        returned = run_campaign(job)
+    return returned
+
+
+def has_run(outbox: Path) -> bool:
+    """Return whether a campaign has ended here; a run that was cut short is removed."""
+    for path in outbox.glob("*/*.json"):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            path.unlink()
+        else:
+            return True
+    return False
+
+
+def run_campaign(job: Job) -> Returned:
+    """Run the campaign, or continue it."""
     options = [*job.arguments, f"--benchmark-storage={job.outbox}", f"--benchmark-save={job.name}"]
     if list(job.outbox.glob("journal/*.jsonl")):
         options.append("--resume")
@@ -215,6 +244,7 @@ def rare_heartbeats() -> Iterator[None]:
     """Let Dask's worker tell its scheduler seldom that it is there: that takes time of the CPUs that are measured."""
     worker = get_worker()
     usual, rare = worker.periodic_callbacks["heartbeat"], PeriodicCallback(worker.heartbeat, 1000 * HEARTBEAT_SECONDS)
+    worker.periodic_callbacks["rare-heartbeat"] = rare  # so that it ends with the worker
     try:
         worker.loop.add_callback(usual.stop)
         worker.loop.add_callback(rare.start)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from samenet.errors import SamenetError
 from samenet.records import State
 from samenet.saved import read_run
 
@@ -39,10 +41,21 @@ def measured(storage: Path, plan: str) -> dict[str, dict[str, Results]]:
     """Return what a plan's campaigns have measured, by their names and the folders of their hosts."""
     found: dict[str, dict[str, Results]] = {}
     for path in sorted(storage.glob(f"*/*/*_{plan}-*.json")):
-        results = read_run(path).results
-        if has_measured(results):
-            name = path.stem.partition("_")[2]  # pytest-benchmark counts the files of a folder
-            found.setdefault(name, {})[path.parts[-3]] = results
+        name = path.stem.partition("_")[2]  # pytest-benchmark counts the files of a folder
+        with suppress(SamenetError):  # it was cut short
+            if has_measured(results := read_run(path).results):
+                found.setdefault(name, {})[path.parts[-3]] = results
+    return found
+
+
+def usable(runs: Sequence[Path]) -> list[Results]:
+    """Return the results of runs, and remove those that were cut short, as on a full disk."""
+    found = []
+    for path in runs:
+        try:
+            found.append(read_run(path).results)
+        except SamenetError:
+            path.unlink()
     return found
 
 

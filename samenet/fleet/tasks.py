@@ -47,7 +47,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         host: its name; "" if it did not answer.
         problem: why it cannot measure, as a sentence without its subject.
-        seconds: the time on its clock.
+        seconds: the time on its clock when it answered.
+        ahead_seconds: by how much that is later than when the answer came.
         unfinished: the names of the campaigns that it has begun.
         kind: the fingerprint of its hardware.
         busy: whether another campaign is measuring there.
@@ -56,6 +57,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     problem: str = ""
     seconds: float = 0.0
+    ahead_seconds: float = 0.0
     unfinished: tuple[str, ...] = ()
     commit: str | None = None
     dirty: bool = False
@@ -63,7 +65,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     cpu: str | None = None
     governor: str | None = None
-    load_average: float | None = None
     environments: tuple[str, ...] = ()
     busy: bool = False
 

@@ -93,12 +93,12 @@ def test_what_was_finished_is_collected_when_a_part_of_dask_is_killed(
         (outbox,) = ssh.folder.glob("cache/outbox/*")
         (broken,) = outbox.glob("h2/*/journal/*.jsonl")
         broken.write_bytes(broken.read_bytes()[:20])
+        shutil.rmtree(ssh.storage)
         with ssh.started("run", "--plan", outbox.name, "--", *LONG, hosts=2) as process:
             wait_until(lambda: bool(processes_of("h2", "pytest bench/")))
             process.kill()
             process.communicate(timeout=60)
         finished(ssh)
-        shutil.rmtree(ssh.storage)
         code, output = ssh.run("collect", "--plan", outbox.name, hosts=2)
         assert code == 0, output
         for path, text in before.items():  # without its client a campaign goes on, maybe to its end

@@ -89,6 +89,7 @@ def test_what_was_finished_is_collected_when_a_part_of_dask_is_killed(
                 each.kill()
             code, output = ssh.ended(process)
         assert code == 3, output
+        assert output.count("lost, ") == 2
         before = finished(ssh)
         (outbox,) = ssh.folder.glob("cache/outbox/*")
         (broken,) = outbox.glob("h2/*/journal/*.jsonl")

@@ -116,7 +116,7 @@ class Campaigns:
         """Measure on all hosts at once, and save what each has measured, until none can continue."""
         carrier = self.carrier
         carrier.listen(self._save_progress)
-        while any(each.is_active or (each.phase is Phase.READY and each.next_task()) for each in self.hosts):
+        while any(each.is_unfinished for each in self.hosts):
             here = carrier.workers()
             if here is None:
                 self._lose_all()
@@ -133,7 +133,7 @@ class Campaigns:
 
     def _lose_all(self) -> None:
         for each in self.hosts:
-            if each.is_active or (each.phase is Phase.READY and each.next_task()):
+            if each.is_unfinished:
                 self._lose(each, f"Dask's scheduler went away; {COLLECT}")
             each.turn(Phase.OVER)
 

@@ -126,6 +126,11 @@ class Host:
         """Whether it has a campaign that has begun and has not ended."""
         return self.phase in {Phase.MEASURING, Phase.BUSY, Phase.AWAY}
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it has a campaign, or may begin one."""
+        return self.is_active or (self.phase is Phase.READY and self.next_task() is not None)
+
     def turn(self, phase: Phase, until: float = math.inf) -> None:
         """Begin another phase."""
         self.phase, self.until = phase, until

@@ -17,6 +17,7 @@ from reports.svg import INK, render_svg, styles
 from reports.verdicts import COLUMNS
 from reports.verdicts import rows as verdict_rows
 from samenet.hosts import OverHosts, judge_hosts, over_hosts
+from samenet.progress import counted
 from samenet.records import State
 from samenet.speedups import choose_baseline
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from samenet.conditions import Conditions
-    from samenet.results import Verdict
+    from samenet.results import ComparisonRecord, Verdict
     from samenet.storage import Group, Slice
 
 
@@ -81,9 +82,15 @@ class Kind:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What a comparison found on its hosts together."""
-        records = {group.conditions.host: group.newest.against for group in self.groups}
-        return judge_hosts({host: record for host, record in records.items() if record})
+        """What comparisons with each revision found on its hosts together, by the newest verdicts of each host."""
+        newest: dict[str, dict[str, ComparisonRecord]] = {}
+        for host, runs in self.runs.items():
+            for record in (run.against for run in runs if run.against):
+                records = newest.setdefault(record.revision, {})
+                before = records[host].verdicts if host in records else ()
+                every = {(each.case, each.quantity): each for each in (*before, *record.verdicts)}
+                records[host] = replace(record, verdicts=tuple(every.values()))
+        return [verdict for records in newest.values() for verdict in judge_hosts(records)]
 
     def seconds(self, case: str) -> dict[str, float]:
         """Return the time of a case by host: the geometric mean of its runs."""
@@ -176,7 +183,7 @@ def summary(found: Sequence[Kind]) -> str:
         odd.setdefault(host, []).append(case)
     return " ".join(
         [
-            f"{count} host{'' if count == 1 else 's'} of {of_kinds}.",
+            f"{counted(count, 'host')} of {of_kinds}.",
             *(f"{host} differs from the others of its kind in {', '.join(cases)}." for host, cases in odd.items()),
             *(
                 f"{', '.join(hosts)} measured {case} with other versions of its packages, which are left out."

@@ -26,7 +26,7 @@ from samenet.machine.files import check_writable
 from samenet.machine.lock import only_campaign
 from samenet.package_environments import environments_folder, made_environments, prune
 from samenet.probing import bisect
-from samenet.progress import NullProgress
+from samenet.progress import NullProgress, counted
 from samenet.protocols import Settings
 from samenet.records import Quantity
 from samenet.releases import compare_releases
@@ -149,7 +149,7 @@ def environments(options: argparse.Namespace) -> int:
         with only_campaign():  # which may be using them
             chosen = prune(options.prune)
     size = sum(each.about.size for each in chosen) / 1e6
-    found = f"{len(chosen)} environment{'' if len(chosen) == 1 else 's'}, {size:.0f} MB"
+    found = f"{counted(len(chosen), 'environment')}, {size:.0f} MB"
     folder = environments_folder()
     say(f"{found}, in {folder}" if options.prune is None else f"removed {found}, from {folder}")
     for each in chosen:

@@ -50,3 +50,8 @@ class NullProgress:
 def say_nothing(text: str) -> None:
     """Discard a line."""
     del text
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are, such as ``2 hosts``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

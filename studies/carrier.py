@@ -40,7 +40,7 @@ STARTING = 4  # slices at the begin of a launch, in which its workers start and 
 class Carried:
     """A campaign that is stopped, with all of its processes, unless it is let run."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     storage: Path
     output: Path
     begun: int = 0
@@ -54,7 +54,7 @@ class Carried:
         output = storage.with_suffix(".txt")
         with output.open("w") as file:
             process = subprocess.Popen(  # noqa: S603
-                command, cwd=ROOT, env=environment, stdout=file, stderr=file, text=True, start_new_session=True
+                command, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
             )
         return cls(process, storage, output)
 

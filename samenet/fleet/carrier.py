@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import msgspec
-from distributed import CancelledError, SpecCluster
+from distributed import CancelledError, SpecCluster, Status
 
 from samenet.fleet import host as on_host
 from samenet.fleet.host import Job, topic
@@ -53,11 +53,18 @@ class Carrier:
             return None
         return set(found["workers"])
 
+    @property
+    def expected(self) -> int:
+        """How many workers may come: those that the cluster starts, or those that the fleet file promises."""
+        cluster = self.client.cluster
+        return len(cluster.worker_spec) if isinstance(cluster, SpecCluster) else self.fleet.hosts
+
     def start_again(self) -> None:
         """Let the cluster start what has ended, if it has started the workers: a batch system's job, say."""
         now, cluster = time.monotonic(), self.client.cluster
-        if isinstance(cluster, SpecCluster) and now > self._again_at:
+        if isinstance(cluster, SpecCluster) and cluster.loop and now > self._again_at:
             self._again_at = now + AGAIN_SECONDS
+            cluster.loop.add_callback(drop_ended, cluster)
             cluster.scale(len(cluster.worker_spec))
 
     def submit(self, function: Callable[[Job], Any], address: str, task: Task) -> Future[Any]:
@@ -104,3 +111,11 @@ class Carrier:
             return About(problem=f"it does not answer: {type(error).__name__}: {error}")
         came = self._came_at.get(str(future.key), time.time())
         return msgspec.structs.replace(about, ahead_seconds=about.seconds - came)
+
+
+def drop_ended(cluster: SpecCluster) -> None:
+    """Remove workers that could not be started, or that ended over ssh: Dask keeps them, and starts none instead."""
+    for name, worker in list(cluster.workers.items()):
+        over_ssh = getattr(worker, "proc", None)
+        if worker.status is Status.created or (over_ssh and over_ssh.is_closing()):
+            del cluster.workers[name]

@@ -58,25 +58,27 @@ class Campaigns:
         """Whether any host of a kind may run a campaign, and not each host the only one."""
         return self.tasks[0].own != ""
 
-    def gather(self, ask: Callable[[Job], dict[str, Any]], *, anyway: bool = False) -> None:
+    def gather(self, ask: Callable[[Job], dict[str, Any]]) -> None:
         """Wait for the hosts, and ask each of them what it has.
 
         Raises:
-            SettingsError: there are fewer than the fleet has, unless that is accepted ``anyway``.
+            SettingsError: none has come.
         """
         carrier, fleet = self.carrier, self.carrier.fleet
         end = time.monotonic() + fleet.wait_seconds
-        while len(here := carrier.workers() or set()) < fleet.hosts and time.monotonic() < end:
+        while len(here := carrier.workers() or set()) < carrier.expected and time.monotonic() < end:
             time.sleep(COMING_SECONDS)
         end = time.monotonic() + (fleet.limit_seconds if fleet.environments else ANSWER_SECONDS)
         asked = {address: carrier.submit(ask, address, self.tasks[0]) for address in here}
         for address, future in asked.items():
             self._add(address, carrier.answer(future, end - time.monotonic()))
         self.hosts.sort(key=lambda each: each.name)
-        if not self.hosts or (len(self.hosts) < fleet.hosts and not anyway):
-            names = ", ".join(each.name for each in self.hosts) or "none"
-            came = f"{len(self.hosts)} of {fleet.hosts} hosts came in {fleet.wait_seconds:g} s: {names}"
-            raise SettingsError(f"{came}; --anyway measures on those that are there")
+        if not self.hosts:
+            raise SettingsError(f"no host came in {fleet.wait_seconds:g} s; is Dask's worker running there?")
+        if len(self.hosts) < fleet.hosts:
+            self.ends["", ""] = End.LOST
+            names = ", ".join(each.name for each in self.hosts)
+            self.say(f"of {fleet.hosts} hosts only {len(self.hosts)} came: {names}")
 
     def _add(self, address: str, about: About) -> Host | None:
         name = about.host or address
@@ -127,7 +129,8 @@ class Campaigns:
             carrier.wait(POLL_SECONDS)
         with suppress(TimeoutError, CancelledError):
             wait(self._forgetting, timeout=GRACE_SECONDS)
-        for kind, task in {(each.about.kind, task) for each in self.hosts for task in each.waiting if self.is_sweep}:
+        left = [(each.about.kind, task) for each in self.hosts for task in each.waiting if self.is_sweep]
+        for kind, task in dict.fromkeys(left):  # which hosts of a kind share
             self.ends[kind, task.name] = End.LOST
             self.say(f"{task.own}: not measured, since no host of kind {kind} is left for it")
 
@@ -148,10 +151,10 @@ class Campaigns:
         elif host.phase is Phase.BUSY and now >= host.until:
             self._begin(host)
         elif host.phase is Phase.MEASURING and host.task and host.future:
-            if host.future.done():
-                self._take(host, host.task, host.future)
-            elif host.address not in here:
+            if host.address not in here:  # and its answer, if it had one, went with it
                 host.turn(Phase.AWAY, now + self.carrier.fleet.wait_seconds)
+            elif host.future.done():
+                self._take(host, host.task, host.future)
             elif now > host.until:
                 host.future.cancel(force=True)
                 self._lose(host, f"it did not answer within its limit of {self.carrier.fleet.limit_seconds:g} s")

@@ -58,7 +58,7 @@ LOGGERS = ("distributed", "distributed.client", "distributed.deploy.ssh", "async
 # elsewhere a nanny does.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "local": {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None},
-    "ssh": {"worker_options": {"nthreads": 1, "memory_limit": 0}},
+    "ssh": {"worker_options": {"nthreads": 1, "memory_limit": 0}, "connect_options": {"keepalive_interval": 15}},
     "slurm": {"cores": 1, "processes": 1, "memory": "1GB", "job_mem": "0", "nanny": False},  # 0: all that a node has
 }
 
@@ -149,7 +149,8 @@ def _connected(fleet: Fleet, stack: ExitStack, say: Callable[[str], None]) -> Cl
 
 def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a cluster: those that are given, and the defaults of all others."""
-    nested = {name: merged(value, given.get(name, {})) for name, value in defaults.items() if isinstance(value, dict)}
+    both = {name for name in defaults.keys() & given.keys() if isinstance(defaults[name], dict)}
+    nested = {name: merged(defaults[name], given[name]) for name in both if isinstance(given[name], dict)}
     return {**defaults, **given, **nested}
 
 

@@ -17,6 +17,7 @@ from samenet.fleet.tasks import End, Phase, read_sweep, tasks_of
 from samenet.git import present_commit
 from samenet.hosts import judge_hosts
 from samenet.machine.files import check_writable
+from samenet.progress import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], sa
     for name, text in texts.items():
         action = actions.add_parser(name, help=text)
         action.add_argument("file", nargs="?", type=Path, help="the fleet file; default: this machine alone")
-        action.add_argument("--anyway", action="store_true", help="go on with fewer hosts than the fleet has")
         add = action.add_argument
         add("--storage", type=Path, default=Path(".benchmarks"), metavar="DIR", help="default: %(default)s")
         if name == "run":
@@ -71,7 +71,7 @@ def act(action: str, options: argparse.Namespace, say: Callable[[str], None]) ->
     with opened(fleet, say) as client:
         carrier, tasks = Carrier(client=client, fleet=fleet, plan=plan), tasks_of(plan, tuple(options.rest), sweep)
         campaigns = Campaigns(carrier=carrier, tasks=tasks, storage=options.storage, say=say)
-        campaigns.gather(on_host.prepare if action == "run" else on_host.describe, anyway=options.anyway)
+        campaigns.gather(on_host.prepare if action == "run" else on_host.describe)
         if action != "collect":  # it takes what any host has
             campaigns.refuse_unfit(present_commit(ROOT).id)
         return {"check": check, "run": measure, "collect": collect}[action](campaigns)
@@ -124,11 +124,6 @@ def verdicts(campaigns: Campaigns) -> Iterator[Verdict]:
             yield verdict
 
 
-def counted(count: int, what: str) -> str:
-    """Return how many there are."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def collect(campaigns: Campaigns) -> int:
     """Save what the hosts still have of a plan."""
     from samenet.fleet import host as on_host  # noqa: PLC0415
@@ -147,4 +142,4 @@ def collect(campaigns: Campaigns) -> int:
         except Exception as error:  # noqa: BLE001  # of this host's alone
             silent += 1
             campaigns.say(f"{host.name}: nothing is saved of what it has: {type(error).__name__}: {error}")
-    return INCOMPLETE if silent else 0
+    return INCOMPLETE if silent or campaigns.ends else 0

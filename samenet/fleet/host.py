@@ -241,12 +241,16 @@ def run_campaign(job: Job) -> Returned:
 
 @contextmanager
 def rare_heartbeats() -> Iterator[None]:
-    """Let Dask's worker tell its scheduler seldom that it is there: that takes time of the CPUs that are measured."""
+    """Let Dask's worker tell its scheduler now, and seldom then, that it is there.
+
+    That takes time of the CPUs that are measured; but after a minute without it the scheduler would remove the worker.
+    """
     worker = get_worker()
     usual, rare = worker.periodic_callbacks["heartbeat"], PeriodicCallback(worker.heartbeat, 1000 * HEARTBEAT_SECONDS)
     worker.periodic_callbacks["rare-heartbeat"] = rare  # so that it ends with the worker
     try:
         worker.loop.add_callback(usual.stop)
+        worker.loop.add_callback(worker.heartbeat)
         worker.loop.add_callback(rare.start)
         yield
     finally:

@@ -135,7 +135,7 @@ def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]
 
     Each has its own variables; ``h0`` is for Dask's scheduler, and ``down`` is never reached.
     """
-    server, keygen = program("sshd"), program("ssh-keygen")
+    keygen = program("ssh-keygen")
     (port,) = free_ports(1)
     for name in ("host_key", "key"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -151,8 +151,13 @@ def sshd(folder: Path, hosts: Mapping[str, Mapping[str, str]]) -> Iterator[Path]
     configuration = folder / "ssh_config"
     configuration.write_text("\n".join(texts))
     with daemons(folder):
-        subprocess.run([server, "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], check=True)
+        start_sshd(folder)
         yield configuration
+
+
+def start_sshd(folder: Path) -> None:
+    """Start the sshd whose files are in ``folder``, again maybe."""
+    subprocess.run([program("sshd"), "-f", str(folder / "sshd_config"), "-E", str(folder / "sshd.log")], check=True)
 
 
 def certificate(folder: Path) -> dict[str, str]:

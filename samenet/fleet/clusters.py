@@ -54,11 +54,16 @@ USE_TLS = "use TLS, as docs/fleets.md says"
 SSH_SECONDS = 30.0  # for a host to answer
 OPEN_SECONDS, CLOSE_SECONDS, LEFT_SECONDS = 60.0, 60.0, 900.0
 LOGGERS = ("distributed", "distributed.client", "distributed.deploy.ssh", "asyncssh", "tornado.application")
+NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # which everyone could see
 # One task at a time, and no memory limit that could end a campaign; a batch system starts what has ended again, and
 # elsewhere a nanny does.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "local": {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None},
-    "ssh": {"worker_options": {"nthreads": 1, "memory_limit": 0}, "connect_options": {"keepalive_interval": 15}},
+    "local": {"threads_per_worker": 1, "memory_limit": 0, "scheduler_kwargs": NO_DASHBOARD},
+    "ssh": {
+        "scheduler_options": NO_DASHBOARD,
+        "worker_options": {"nthreads": 1, "memory_limit": 0},
+        "connect_options": {"keepalive_interval": 15},  # or a host that was switched off would seem to be there
+    },
     "slurm": {"cores": 1, "processes": 1, "memory": "1GB", "job_mem": "0", "nanny": False},  # 0: all that a node has
 }
 

@@ -21,6 +21,7 @@ from reports import (
 )
 from reports.document import HistoryReport, Report, Role, Section
 from reports.feed import feed
+from reports.kinds import hardware, work
 from samenet.errors import StorageError
 from samenet.speedups import choose_baseline, valid_cases
 
@@ -91,9 +92,7 @@ def title(group: Group) -> str:
     """Return what the runs of a group have in common."""
     case = group.newest.cases[0]
     of_versions = f" · versions of {group.conditions.package}" if group.conditions.package else ""
-    return (
-        f"{hosts.hardware(group)} · {case.data.name} · {hosts.work(group)} (workload {case.fingerprint}){of_versions}"
-    )
+    return f"{hardware(group)} · {case.data.name} · {work(group)} (workload {case.fingerprint}){of_versions}"
 
 
 def group_section(number: int, group: Group, wanted: str | None, changed: Sequence[Change]) -> Section:

@@ -42,6 +42,13 @@ def speedup(slower: CaseResult, faster: CaseResult) -> Estimate | None:
     return paired_ratio(slower.clean_seconds, faster.clean_seconds, slower.confidence)
 
 
+def speedups(cases: Collection[CaseResult], baseline: str) -> dict[str, float]:
+    """Return the speedup of each valid case that has pairs with the baseline."""
+    valid = {case.case: case for case in valid_cases(cases)}
+    found = {name: speedup(valid[baseline], case) for name, case in valid.items() if baseline in valid}
+    return {name: ratio.value for name, ratio in found.items() if ratio}
+
+
 def unsharp(results: Mapping[str, CaseResult], entries: Sequence[Entry]) -> set[str]:
     """Return the labels of all entries while a speedup is not sharp, since ratios need pairs; else none.
 

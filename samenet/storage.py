@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,10 @@ from samenet.conditions import Conditions, conditions
 from samenet.copies import is_state, sketch
 from samenet.errors import JournalError, StorageError
 from samenet.saved import NO_MEMORY, Commit, Run, as_builtins, read_run, read_saved
+from samenet.speedups import choose_baseline, speedups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from samenet.context import Machine
@@ -41,7 +42,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The cases of one run that were measured under the same conditions: interleaved, so their rounds pair."""
+    """The cases of one run that were measured under the same conditions: interleaved, so their rounds pair.
+
+    Attributes:
+        baseline: what speedups are over.
+        speedups: those of a host of a fleet, by case, without their intervals.
+    """
 
     path: Path
     when: datetime
@@ -54,6 +60,8 @@ class Slice:
     bound: CaseResult | None = None
     peak: CaseResult | None = None
     against: ComparisonRecord | None = None
+    baseline: str = ""
+    speedups: Mapping[str, float] = field(default_factory=dict)
     cases: tuple[CaseResult, ...]
 
     def slim(self) -> Slice:
@@ -119,6 +127,8 @@ def slices(run: Run) -> dict[Conditions, Slice]:
             bound=of_these(results.bound, key),
             peak=of_these(results.peak, key),
             against=replace(results.against, before=()) if results.against else None,
+            baseline=(baseline := choose_baseline(alike)),
+            speedups=speedups(alike, baseline) if key.host else {},
             cases=tuple(alike),
         )
         for key, alike in cases.items()

@@ -154,7 +154,7 @@ def commands(options: Options, folder: Path) -> list[tuple[list[str], Path]]:
     arguments += ["--data", str(options.data)] if options.data else []
     arguments += ["--threads", str(options.threads)] if options.threads else []
     hand, task, fleet = folder / "hand", folder / "task", folder / "fleet.yml"
-    fleet.write_text(f"python: {sys.executable}\n")
+    fleet.write_text(f"python: {sys.executable}\noptions: {{processes: true}}\n")  # its worker apart, as on a host
     saved = [f"--benchmark-storage={hand}", "--benchmark-save=hand"]
     return [
         ([sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", *arguments, *saved], hand),

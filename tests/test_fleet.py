@@ -9,7 +9,7 @@ import time
 import zlib
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,9 +21,9 @@ from reports.assemble import assemble
 from samenet.errors import SettingsError
 from samenet.fleet import host as on_host
 from samenet.fleet import inbox
-from samenet.fleet.clusters import cluster_class, opened, refuse_strangers
+from samenet.fleet.clusters import cluster_class, of_jobs, opened, refuse_strangers
 from samenet.fleet.command import described
-from samenet.fleet.file import Fleet, read_fleet
+from samenet.fleet.file import Fleet, Tls, read_fleet
 from samenet.fleet.tasks import About, Host, read_sweep, tasks_of, unfit
 from samenet.hosts import judge_hosts, over_hosts
 from samenet.results import ComparisonRecord, Outcome
@@ -86,9 +86,23 @@ def test_a_scheduler_that_strangers_reach_is_refused() -> None:
     """Whoever reaches it can run code on every host."""
     for address in ("tls://10.1.2.3:8786", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", "inproc://10.1.2.3/1/1"):
         refuse_strangers(address)
+    for cluster in ("ssh", "slurm", "dask_jobqueue.PBSCluster"):  # before it is started
+        with pytest.raises(SettingsError, match="use TLS"), opened(Fleet(cluster=cluster), print):
+            pass
     for address in ("tcp://10.1.2.3:8786", "tcp://0.0.0.0:8786", "tcp://bench.example:8786", "ws://10.1.2.3:1"):
         with pytest.raises(SettingsError, match="could run code on these hosts; use TLS"):
             refuse_strangers(address)
+
+
+def test_a_batch_system_keeps_the_settings_of_its_site() -> None:
+    """What the fleet adds, such as the files of TLS, comes before; a job's worker has them from its script."""
+    tls = Tls(ca_file="/ca.pem", cert="/cert.pem", key="/my key.pem")
+    site = {"scheduler-options": {"interface": "ib0"}, "job-script-prologue": ["module load python"]}
+    made = of_jobs({"queue": "bench", "cores": 4}, site, Fleet(cluster="dask_jobqueue.PBSCluster", tls=tls))
+    assert made["scheduler_options"] == {"dashboard": False, "dashboard_address": "127.0.0.1:0", "interface": "ib0"}
+    assert made["job_script_prologue"][-1] == "module load python"
+    assert "export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY='/my key.pem'" in made["job_script_prologue"]
+    assert (made["queue"], made["cores"], made["nanny"], made["protocol"]) == ("bench", 4, False, "tls://")
 
 
 def test_a_host_that_would_measure_something_else_is_refused() -> None:
@@ -231,9 +245,57 @@ def test_the_verdicts_of_hosts_are_in_the_report(tmp_path: Path) -> None:
     assert "slower on h2" in str(table.rows)
 
 
+def save_paired(folder: Path, host: str, **fields: Any) -> None:
+    """Save a run in which jax is 1.2 times as fast as numpy, on a machine that is slower while numpy alone counts."""
+    numpy, jax = record("numpy", 2.0), record("jax", 2.0 / 1.2)
+    paces = [1.0, 1.0, 1.0, 1.15, 1.15]
+    for case, typical in ((numpy, 2.0), (jax, 2.0 / 1.2)):
+        for pace, each in zip(paces, case["rounds"], strict=True):
+            each["wall_seconds"] = typical * pace
+    for each in jax["rounds"][3:]:
+        each["disturbance"] = {"cause": "contended", "detail": "made up"}
+    numpy["seconds"] = {"value": 2.0 * math.exp(np.log(paces).mean()), "low": 1.9, "high": 2.3, "error": 0.1}
+    content = run(numpy, jax, machine={"host": host}, **fields)
+    save(folder / host, "0001_run", content)
+
+
+def test_speedups_over_hosts_are_paired(tmp_path: Path) -> None:
+    """As those of each host are, wherever it has been checked out."""
+    for host in ("h1", "h2", "h3"):
+        save_paired(tmp_path, host)
+    path = next((tmp_path / "h2").rglob("*.json"))
+    path.write_text(path.read_text().replace('"branch": "main"', '"branch": "HEAD"'))
+    section = fleet_section(tmp_path)
+    assert section.verdict.startswith("3 hosts of one kind.")
+    cases = next(table for table in section.tables if table.name == "fleet")
+    (speedup,) = [row.cells["speedup over hosts"] for row in cases.rows if row.cells["case"] == "jax-cpu"]
+    assert speedup.startswith("1.20")
+
+
+def test_an_unfinished_campaign_is_named(tmp_path: Path) -> None:
+    """Its host has fewer launches than the others."""
+    for host in ("h1", "h2"):
+        save_paired(tmp_path, host, campaign={"unfinished": host == "h2"})
+    assert "Not finished: the campaign on h2." in fleet_section(tmp_path).verdict
+
+
+def test_equal_labels_of_kinds_are_told_apart(tmp_path: Path) -> None:
+    """Two kinds may have the same CPU and another memory."""
+    for host in ("h1", "h2"):
+        save_paired(tmp_path, host)
+    path = next((tmp_path / "h2").rglob("*.json"))
+    path.write_text(path.read_text().replace('"fingerprint": "Synthetic"', '"fingerprint": "Other"'))
+    section = fleet_section(tmp_path)
+    cases = next(table for table in section.tables if table.name == "fleet")
+    assert {row.cells["kind"] for row in cases.rows} == {
+        "Synthetic, 2 threads (Synthetic)",
+        "Synthetic, 2 threads (Other)",
+    }
+
+
 def test_an_idle_worker_leaves_the_cpus_alone() -> None:
     """It takes less than 0.5 % of a CPU: what it takes, it takes from the case."""
-    with opened(Fleet(), print) as client:
+    with opened(Fleet(options={"processes": True}), print) as client:
         worker = psutil.Process(*client.run(os.getpid).values())
         time.sleep(3)  # until it has settled
         before, begin = sum(worker.cpu_times()[:2]), time.monotonic()

@@ -26,16 +26,11 @@ def about(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--threads", type=int)
     given, _ = parser.parse_known_args(arguments)
-    machine, commit = describe(choose_cpus(given.threads)), present_commit(ROOT)
-    found: dict[str, Any] = {
-        "commit": commit.id,
-        "dirty": bool(commit.dirty),
-        "kind": machine.fingerprint,
-        "cpu": machine.hardware["cpu"],
-        "governor": machine.governor,
-        "environments": environments(),
-    }
+    commit = present_commit(ROOT)
+    found: dict[str, Any] = {"commit": commit.id, "dirty": bool(commit.dirty), "environments": environments()}
     try:
+        machine = describe(choose_cpus(given.threads))
+        found |= {"kind": machine.fingerprint, "cpu": machine.hardware["cpu"], "governor": machine.governor}
         found["data"] = data.load(given.data).sha256
         with only_campaign():
             found["busy"] = False

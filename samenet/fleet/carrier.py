@@ -12,7 +12,7 @@ import msgspec
 from distributed import CancelledError, SpecCluster, Status
 
 from samenet.fleet import host as on_host
-from samenet.fleet.host import Job, topic
+from samenet.fleet.host import TOPIC, Job
 from samenet.fleet.tasks import About
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ class Carrier:
 
     def listen(self, heard: Callable[[dict[str, Any]], None]) -> None:
         """Let ``heard`` have each message of a host, in Dask's thread."""
-        self.client.subscribe_topic(topic(self.plan), lambda event: heard(event[1]))
+
+        def hear(event: tuple[float, dict[str, Any]]) -> None:
+            if event[1]["plan"] == self.plan:
+                heard(event[1])
+
+        self.client.subscribe_topic(TOPIC, hear)
 
     def wait(self, seconds: float) -> None:
         """Wait until something that was sent is done, and no longer than so many ``seconds``."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from distributed import CancelledError, KilledWorker, wait
 
-from samenet.errors import BusyError, SamenetError, SettingsError
+from samenet.errors import BusyError, SamenetError
 from samenet.fleet import host as on_host
-from samenet.fleet.carrier import ANSWER_SECONDS, GRACE_SECONDS
-from samenet.fleet.inbox import flaws, has_measured, measured, reason, safe, save, usable
+from samenet.fleet.carrier import GRACE_SECONDS
+from samenet.fleet.inbox import by_hosts, end_of, flaws, has_measured, measured, reason, safe, save, usable
+from samenet.fleet.meeting import add, gather, unfit_hosts
 from samenet.fleet.tasks import MOST_FAILURES, MOST_RESTARTS, About, End, Host, Phase, unfit
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from samenet.fleet.host import Job, Returned
     from samenet.fleet.tasks import Task
 
-COMING_SECONDS = 0.5  # between two looks at the hosts that have come
-POLL_SECONDS = 2.5  # and at those that measure, which may be this machine
+POLL_SECONDS = 2.5  # between two looks at the hosts, of which this machine may be one
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 10.0, 300.0  # of a busy host
 COLLECT = "what it had sent is saved, and collect asks it for the rest"
 UNUSABLE_FILES = (SamenetError, OSError, zlib.error)
@@ -64,53 +64,29 @@ class Campaigns:
         Raises:
             SettingsError: none has come.
         """
-        carrier, fleet = self.carrier, self.carrier.fleet
-        end = time.monotonic() + fleet.wait_seconds
-        while len(here := carrier.workers() or set()) < carrier.expected and time.monotonic() < end:
-            time.sleep(COMING_SECONDS)
-        end = time.monotonic() + (fleet.limit_seconds if fleet.environments else ANSWER_SECONDS)
-        asked = {address: carrier.submit(ask, address, self.tasks[0]) for address in here}
-        for address, future in asked.items():
-            self._add(address, carrier.answer(future, end - time.monotonic()))
-        self.hosts.sort(key=lambda each: each.name)
-        if not self.hosts:
-            raise SettingsError(f"no host came in {fleet.wait_seconds:g} s; is Dask's worker running there?")
-        if len(self.hosts) < fleet.hosts:
+        self.hosts = gather(self.carrier, self.tasks[0], ask, self.say)
+        if len(self.hosts) < self.carrier.fleet.hosts:
             self.ends["", ""] = End.LOST
             names = ", ".join(each.name for each in self.hosts)
-            self.say(f"of {fleet.hosts} hosts only {len(self.hosts)} came: {names}")
-
-    def _add(self, address: str, about: About) -> Host | None:
-        name = about.host or address
-        if any(each.name == name for each in self.hosts):
-            self.say(f"{name} has a second worker, at {address}, which is left out")
-            return None
-        self.hosts.append(Host(name=name, address=address, about=about))
-        return self.hosts[-1]
+            self.say(f"of {self.carrier.fleet.hosts} hosts only {len(self.hosts)} came: {names}")
 
     def refuse_unfit(self, commit: str | None) -> None:
         """Leave out hosts that would measure something else than the others."""
-        data = Counter(each.about.data for each in self.hosts if not each.about.problem).most_common(1)
-        for each in self.hosts:
-            about = each.about
-            if len(self.hosts) == 1:  # there is none that it could differ from
-                about = msgspec.structs.replace(about, dirty=False)
-            if problem := unfit(about, commit, data[0][0] if data else None):
-                self._end(each, End.REFUSED, problem)
+        for host, problem in unfit_hosts(self.hosts, commit).items():
+            self._end(host, End.REFUSED, problem)
 
     def share(self) -> None:
         """Give each host the campaign, or the hosts of each kind those of the sweep; none that is saved already."""
         saved = measured(self.storage, self.carrier.plan)
         of_kinds: dict[str, deque[Task]] = {}
-        for host in (each for each in self.hosts if each.phase is not Phase.OVER):
-            done = {
-                name
-                for name, folders in saved.items()
-                if safe(host.name) in folders
-                or (self.is_sweep and any(each.machine.fingerprint == host.about.kind for each in folders.values()))
-            }
-            missing = deque(task for task in self.tasks if task.name not in done)
-            host.waiting = of_kinds.setdefault(host.about.kind, missing) if self.is_sweep else missing
+        for host in (each for each in self.hosts if not each.is_over):
+            kind = host.about.kind if self.is_sweep else ""
+            alike = [each.name for each in self.hosts if each is host or (kind and each.about.kind == kind)]
+            found = {task: by_hosts(saved.get(task.name, {}), alike, kind) for task in self.tasks}
+            done = {task: results for task, results in found.items() if results}
+            self.ends |= {(kind or host.name, task.name): end_of(results) for task, results in done.items()}
+            missing = deque(task for task in self.tasks if task not in done)
+            host.waiting = of_kinds.setdefault(kind, missing) if self.is_sweep else missing
             if not host.waiting:
                 self.say(f"{host.name}: all of the plan is saved already")
 
@@ -132,7 +108,7 @@ class Campaigns:
         left = [(each.about.kind, task) for each in self.hosts for task in each.waiting if self.is_sweep]
         for kind, task in dict.fromkeys(left):  # which hosts of a kind share
             self.ends[kind, task.name] = End.LOST
-            self.say(f"{task.own}: not measured, since no host of kind {kind} is left for it")
+            self.say(f"{task.own}: not measured, since no other host of kind {kind} is left for it")
 
     def _lose_all(self) -> None:
         for each in self.hosts:
@@ -145,11 +121,10 @@ class Campaigns:
         now = time.monotonic()
         if host.phase is Phase.READY and (task := host.next_task()):
             host.waiting.remove(task)
-            host.task, host.deadline = task, now + self.carrier.fleet.limit_seconds
-            host.retries = host.restarts = 0
+            host.task, host.restarts = task, 0
             self._begin(host)
         elif host.phase is Phase.BUSY and now >= host.until:
-            self._begin(host)
+            host.turn(Phase.READY)
         elif host.phase is Phase.MEASURING and host.task and host.future:
             if host.address not in here:  # and its answer, if it had one, went with it
                 host.turn(Phase.AWAY, now + self.carrier.fleet.wait_seconds)
@@ -202,7 +177,7 @@ class Campaigns:
         if not has_waited or not is_new or unfit(about, host.about.commit, host.about.data):
             return False
         self._lose(host, f"it went away, and {about.host} takes its place; {COLLECT}")
-        if newcomer := self._add(address, about):
+        if newcomer := add(self.hosts, address, about, self.say):
             newcomer.waiting = host.waiting
         return True
 
@@ -224,8 +199,9 @@ class Campaigns:
     def _receive(self, host: Host, task: Task, returned: Returned) -> None:
         """Save a campaign's files, and end it or try it again."""
         if returned.code == BusyError.EXIT_CODE:
-            self._wait(host)
+            self._wait(host, task)
             return
+        host.retries, host.deadline = 0, math.inf
         saved = save(self.storage / safe(host.name), returned.files)
         runs = [path for path in saved if path.suffix == ".json"]
         results = usable(runs)
@@ -236,7 +212,7 @@ class Campaigns:
         if not results or returned.code not in {0, 1}:  # 1: a case has failed, or became slower
             for path in runs:  # the host keeps what it has
                 path.unlink(missing_ok=True)
-            self._fail(host, f"exit code {returned.code}: {reason(returned.output)}")
+            self._fail(host, f"exit code {returned.code}: {flaws(results) or reason(returned.output)}")
             return
         for stale in self._journals.pop((host.name, task.name), set()) - set(saved):
             stale.unlink(missing_ok=True)  # it is in the saved run
@@ -245,23 +221,43 @@ class Campaigns:
             self._fail(host, flaws(results) or "it has measured no case")
             return
         host.failures = 0
-        self._end(host, End.FLAWED if returned.code else End.DONE, flaws(results))
+        self._end(host, End.FLAWED if returned.code else end_of(results), flaws(results))
 
-    def _wait(self, host: Host) -> None:
-        """Try a busy host again later, until it is late."""
+    def _wait(self, host: Host, task: Task) -> None:
+        """Try a busy host again later, until it is late; another one may run its campaign of a sweep meanwhile."""
+        now = time.monotonic()
+        host.deadline = min(host.deadline, now + self.carrier.fleet.limit_seconds)
         pause = min(FIRST_RETRY_SECONDS * 2**host.retries, LONGEST_RETRY_SECONDS)
-        if time.monotonic() + pause > host.deadline:
+        is_late = now + pause > host.deadline
+        if self.is_sweep or not is_late:
+            host.waiting.appendleft(task)
+            host.task = None
+        if is_late:
             self._end(host, End.BUSY, "another campaign was measuring there until the limit")
             return
-        self.say(f"{host.name} is busy; its campaign is tried again in {pause:g} s")
+        self.say(f"{host.name} is busy; it is tried again in {pause:g} s")
         host.retries += 1
-        host.turn(Phase.BUSY, time.monotonic() + pause)
+        host.turn(Phase.BUSY, now + pause)
 
     def _fail(self, host: Host, sentence: str) -> None:
-        """End a campaign that has no result; another host tries one of a sweep, once."""
-        host.failures += 1
-        gives_back = self.is_sweep and self._give_back(host)
-        self._end(host, End.FAILED, f"{sentence}; another host tries it" if gives_back else sentence)
+        """End a campaign that has no result; another host tries one of a sweep, once.
+
+        One that fails there too is itself at fault. A host on which several fail in a row gets no more.
+        """
+        others = [each for each in self.hosts if each is not host and each.waiting is host.waiting and not each.is_over]
+        first = next((each for each in self.hosts if host.task and each.name == host.task.failed_on), None)
+        if first:
+            first.failures = 0
+        else:
+            host.failures += 1
+        if others and self._give_back(host):
+            sentence = f"{sentence}; another host tries it"
+        is_over = host.failures >= MOST_FAILURES and any(each.phase is not Phase.BUSY for each in others)
+        if is_over:
+            sentence = f"{sentence}; it gets no other campaign after {host.failures} failures in a row"
+        self._end(host, End.FAILED, sentence)
+        if is_over:
+            host.turn(Phase.OVER)
 
     def _lose(self, host: Host, sentence: str) -> None:
         """End the part of a host that went away; an equal one may run its campaign."""
@@ -283,8 +279,7 @@ class Campaigns:
         self.ends[owner, task.name if task else ""] = end
         own = f" ({task.own})" if task and task.own else ""
         self.say(f"{host.name}: {end}{own}{f', {sentence}' if sentence else ''}")
-        is_over = end in {End.LOST, End.REFUSED} or host.failures >= MOST_FAILURES
-        host.turn(Phase.OVER if is_over else Phase.READY)
+        host.turn(Phase.OVER if end in {End.LOST, End.REFUSED, End.BUSY} else Phase.READY)
 
     def _save_progress(self, message: dict[str, Any]) -> None:
         """Save what a host has measured so far, with the line that it printed; Dask calls this in its own thread."""

@@ -38,6 +38,7 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "60s",
     "distributed.admin.tick.interval": "10s",
     "distributed.admin.tick.cycle": "10s",
+    "distributed.admin.tick.limit": "60s",  # or each tick would be logged as late
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
@@ -55,16 +56,17 @@ SSH_SECONDS = 30.0  # for a host to answer
 OPEN_SECONDS, CLOSE_SECONDS, LEFT_SECONDS = 60.0, 60.0, 900.0
 LOGGERS = ("distributed", "distributed.client", "distributed.deploy.ssh", "asyncssh", "tornado.application")
 NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # which everyone could see
-# One task at a time, and no memory limit that could end a campaign; a batch system starts what has ended again, and
-# elsewhere a nanny does.
+# One task at a time, and no memory limit that could end a campaign; a batch system starts what has ended again, over
+# ssh a nanny does, and on this machine all is in this process.
+JOBS = {"processes": 1, "nanny": False, "scheduler_options": NO_DASHBOARD}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "local": {"threads_per_worker": 1, "memory_limit": 0, "scheduler_kwargs": NO_DASHBOARD},
+    "local": {"processes": False, "threads_per_worker": 1, "memory_limit": 0, "scheduler_kwargs": NO_DASHBOARD},
     "ssh": {
         "scheduler_options": NO_DASHBOARD,
         "worker_options": {"nthreads": 1, "memory_limit": 0},
         "connect_options": {"keepalive_interval": 15},  # or a host that was switched off would seem to be there
     },
-    "slurm": {"cores": 1, "processes": 1, "memory": "1GB", "job_mem": "0", "nanny": False},  # 0: all that a node has
+    "slurm": {"cores": 1, "memory": "1GB", "job_mem": "0"},  # 0: all that a node has
 }
 
 
@@ -77,7 +79,7 @@ def opened(fleet: Fleet, say: Callable[[str], None]) -> Iterator[Client]:
     """
     for name in LOGGERS:  # what matters of it, the client says in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if fleet.cluster in {"ssh", "slurm"} and not fleet.tls:
+    if fleet.cluster != "local" and "://" not in fleet.cluster and not fleet.tls:
         raise SettingsError(f"anyone on the network could run code on these hosts; {USE_TLS}")
     # Of the scheduler, after which what a killed client has left ends by itself.
     idle = {"distributed.scheduler.idle-timeout": f"{fleet.wait_seconds + LEFT_SECONDS:g}s"}
@@ -143,9 +145,8 @@ def _connected(fleet: Fleet, stack: ExitStack, say: Callable[[str], None]) -> Cl
         options.setdefault("n_workers", fleet.hosts)
     if fleet.cluster == "ssh":
         options = asyncio.run(reachable(options, say))
-    if fleet.cluster == "slurm":
-        options["job_script_prologue"] = [*exports(fleet), *options.get("job_script_prologue", [])]
-        options |= {"protocol": "tls://"} if fleet.tls else {}
+    if job := getattr(made, "job_cls", None):  # of dask-jobqueue
+        options = of_jobs(options, dask.config.get(f"jobqueue.{job.config_name}", {}), fleet)
     cluster = stack.enter_context(made(**options))
     if len(cluster.workers) < fleet.hosts and fleet.cluster not in {"local", "ssh"} and hasattr(cluster, "scale"):
         cluster.scale(fleet.hosts)
@@ -157,6 +158,14 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     both = {name for name in defaults.keys() & given.keys() if isinstance(defaults[name], dict)}
     nested = {name: merged(defaults[name], given[name]) for name in both if isinstance(given[name], dict)}
     return {**defaults, **given, **nested}
+
+
+def of_jobs(options: Mapping[str, Any], site: Mapping[str, Any], fleet: Fleet) -> dict[str, Any]:
+    """Return the arguments of a class of dask-jobqueue; what they replace of the ``site``'s settings is kept."""
+    kept = {"scheduler_options": site.get("scheduler-options") or {}}
+    prologue = options.get("job_script_prologue", site.get("job-script-prologue") or [])
+    own = {"protocol": "tls://", "job_script_prologue": [*exports(fleet), *prologue]}
+    return merged(merged(JOBS, kept), options) | own
 
 
 def exports(fleet: Fleet) -> list[str]:

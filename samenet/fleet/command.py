@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from samenet.results import ComparisonRecord, Verdict
 
 INCOMPLETE = 3
+INTERRUPTED = 130
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], say: Callable[[str], None]) -> None:
@@ -73,7 +74,10 @@ def act(action: str, options: argparse.Namespace, say: Callable[[str], None]) ->
         campaigns = Campaigns(carrier=carrier, tasks=tasks, storage=options.storage, say=say)
         campaigns.gather(on_host.prepare if action == "run" else on_host.describe)
         if action != "collect":  # it takes what any host has
-            campaigns.refuse_unfit(present_commit(ROOT).id)
+            here = present_commit(ROOT)
+            if here.dirty and fleet.cluster != "local":
+                say(f"the hosts measure {str(here.id)[:9]}, without the changes that the checkout here has")
+            campaigns.refuse_unfit(here.id)
         return {"check": check, "run": measure, "collect": collect}[action](campaigns)
 
 
@@ -89,7 +93,7 @@ def described(about: About) -> str:
     """Return what a host says of itself, in one line."""
     busy = "; another campaign is measuring" if about.busy else ""
     governor = f", governor {about.governor}" if about.governor else ""
-    environments = ", ".join(about.environments) or "none"
+    environments = ", ".join(about.environments) or "none, so pytest's interpreter has to have the frameworks"
     off = about.ahead_seconds
     clock = f"; its clock is {off:.0f} s off" if abs(off) > 60 else ""
     return f"{about.cpu} (kind {about.kind}){governor}; environments: {environments}{clock}{busy}"
@@ -100,7 +104,11 @@ def measure(campaigns: Campaigns) -> int:
     plan = campaigns.carrier.plan
     campaigns.say(f"plan {plan}: {counted(len(campaigns.tasks), 'campaign')}, {counted(len(campaigns.hosts), 'host')}")
     campaigns.share()
-    campaigns.run()
+    try:
+        campaigns.run()
+    except KeyboardInterrupt:
+        campaigns.say(f"interrupted; to continue, run it again with --plan {plan}")
+        return INTERRUPTED
     regressions = [verdict for verdict in verdicts(campaigns) if verdict.regression]
     ends = Counter(campaigns.ends.values())
     campaigns.say(f"plan {plan}: {', '.join(f'{count} {end}' for end, count in ends.items()) or 'nothing to do'}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
-from distributed import get_worker
+from distributed import get_worker, secede
 from tornado.ioloop import PeriodicCallback
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+TOPIC = "samenet"  # of Dask's events: one for all plans, since the scheduler keeps each
 LAST_LINES = 40  # of a campaign's output, which come back
 DESCRIBE_SECONDS = 120.0
 USAGE_ERROR = 4  # pytest's exit code
@@ -84,11 +85,6 @@ class Returned:
     code: int | None = None
     output: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
-
-
-def topic(plan: str) -> str:
-    """Return the name of Dask's events of a plan."""
-    return f"samenet-{plan}"
 
 
 def host_name() -> str:
@@ -146,8 +142,14 @@ def describe(job: Job) -> dict[str, Any]:
 
 
 def prepare(job: Job) -> dict[str, Any]:
-    """Make the environments that the hosts of the fleet need, with tox, and return what ``describe`` does."""
-    problem = make_environments(job) if job.environments else ""
+    """Make the environments that the hosts of the fleet need, with tox, and return what ``describe`` does.
+
+    None is made next to a campaign: that would disturb it, and may be using them.
+    """
+    found = describe(job)
+    if not job.environments or found.get("busy"):
+        return found
+    problem = make_environments(job)
     return {"host": host_name(), "problem": problem} if problem else describe(job)
 
 
@@ -179,6 +181,7 @@ def last_line(output: str) -> str:
 
 def measure(job: Job) -> Returned:
     """Run the campaign to its end, or continue it, and return its files; they stay here until ``forget``."""
+    secede()  # or nobody else would be answered meanwhile, and a client's successor would wait for this
     try:
         job.outbox.mkdir(parents=True, exist_ok=True)
         if has_run(job.outbox):  # to its end without its client
@@ -265,8 +268,8 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 def report(job: Job, line: str) -> None:
     """Send the client what is measured so far, with the line that the campaign has printed."""
-    message = {"host": host_name(), "name": job.name, "line": line, "files": files(job.outbox)}
-    get_worker().log_event(topic(job.plan), message)
+    message = {"plan": job.plan, "host": host_name(), "name": job.name, "line": line, "files": files(job.outbox)}
+    get_worker().log_event(TOPIC, message)
 
 
 def files(outbox: Path) -> dict[str, bytes]:

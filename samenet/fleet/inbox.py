@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from samenet.errors import SamenetError
+from samenet.fleet.tasks import End
 from samenet.records import State
 from samenet.saved import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from samenet.results import Results
@@ -48,6 +49,15 @@ def measured(storage: Path, plan: str) -> dict[str, dict[str, Results]]:
     return found
 
 
+def by_hosts(folders: Mapping[str, Results], hosts: Sequence[str], kind: str) -> list[Results]:
+    """Return what was measured by these hosts or by any of this kind, of the results by folders of hosts.
+
+    Hosts count by their names too, since a campaign with threads of its own, say, has another fingerprint.
+    """
+    names = {safe(host) for host in hosts}
+    return [each for name, each in folders.items() if name in names or each.machine.fingerprint == kind]
+
+
 def usable(runs: Sequence[Path]) -> list[Results]:
     """Return the results of runs, and remove those that were cut short, as on a full disk."""
     found = []
@@ -62,6 +72,14 @@ def usable(runs: Sequence[Path]) -> list[Results]:
 def has_measured(results: Results) -> bool:
     """Return whether a case has a number, or would have one on a machine without neighbours."""
     return any(case.state is State.VALID or case.state.may_recover for case in results.cases)
+
+
+def end_of(results: Sequence[Results]) -> End:
+    """Return how the campaigns with these results have ended, as their exit code would say."""
+    cases = [case for each in results for case in each.cases if not case.asked_version]
+    has_failed = any(case.state is not State.VALID and not case.state.is_machines_fault for case in cases)
+    is_slower = any(verdict.regression for each in results if each.against for verdict in each.against.verdicts)
+    return End.FLAWED if has_failed or is_slower else End.DONE
 
 
 def flaws(results: Sequence[Results]) -> str:

@@ -103,7 +103,7 @@ class Host:
     Attributes:
         waiting: its campaigns that have not begun; those of a sweep are shared by the hosts of a kind.
         deadline: when a busy host is not tried again.
-        retries: how often it was busy.
+        retries: how often it was busy in a row.
         restarts: how often it came back, and continued its campaign.
         failures: how many of its campaigns have failed in a row.
     """
@@ -122,14 +122,19 @@ class Host:
     failures: int = 0
 
     @property
+    def is_over(self) -> bool:
+        """Whether it gets no other campaign."""
+        return self.phase is Phase.OVER
+
+    @property
     def is_active(self) -> bool:
         """Whether it has a campaign that has begun and has not ended."""
-        return self.phase in {Phase.MEASURING, Phase.BUSY, Phase.AWAY}
+        return self.phase in {Phase.MEASURING, Phase.AWAY}
 
     @property
     def is_unfinished(self) -> bool:
         """Whether it has a campaign, or may begin one."""
-        return self.is_active or (self.phase is Phase.READY and self.next_task() is not None)
+        return self.is_active or (not self.is_over and self.next_task() is not None)
 
     def turn(self, phase: Phase, until: float = math.inf) -> None:
         """Begin another phase."""
@@ -174,6 +179,8 @@ def unfit(about: About, commit: str | None, data: str | None) -> str:
     """Return why a host must not measure, or nothing."""
     if about.problem:
         return about.problem
+    if about.commit is None:
+        return "its checkout has no commit that git knows, so it may be another one"
     if about.commit != commit or about.dirty:
         changed = " with changes" if about.dirty else ""
         return f"its checkout is at {str(about.commit)[:9]}{changed}, and this one at {str(commit)[:9]}"

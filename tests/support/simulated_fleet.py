@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from samenet.environments import ROOT
+from samenet.errors import BusyError
 from samenet.fleet.clusters import QUIET
 from samenet.git import present_commit
 from tests.support.carriers import free_ports
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # In place of a host's Python: says what the host is, or waits for a while and hands out the next of its made-up runs.
+# It is busy where a file says so, and a campaign with --fail fails.
 PYTHON = """#!/bin/sh
 if [ "$2" = samenet.fleet.about ]; then cat {folder}/about.json; exit; fi
 for word in "$@"; do
     case $word in --benchmark-storage=*) out=${{word#*=}};; --benchmark-save=*) name=${{word#*=}};; esac
 done
+if [ -e {folder}/busy-$SAMENET_HOST ]; then exit {busy}; fi
+case "$*" in *--fail*) echo "error: it is bad"; exit 4;; esac
 sleep {seconds}
 mkdir -p "$out/saved"
 mv "$(ls {folder}/runs/$SAMENET_HOST/*/*.json | head -n 1)" "$out/saved/0001_$name.json"
@@ -58,7 +62,7 @@ def make_hosts(folder: Path, hosts: int, campaigns: int, seconds: float) -> None
     about = {"commit": present_commit(ROOT).id, "kind": kind, "cpu": "Synthetic", "data": "d" * 64}
     (folder / "about.json").write_text(json.dumps(about))
     python = folder / "python"
-    python.write_text(PYTHON.format(folder=folder, seconds=seconds))
+    python.write_text(PYTHON.format(folder=folder, seconds=seconds, busy=BusyError.EXIT_CODE))
     python.chmod(0o755)
     fleet = {"hosts": hosts, "python": str(python), "folder": str(ROOT)}
     (folder / "sweep.txt").write_text("".join(f"--seed {seed}\n" for seed in range(hosts * campaigns)))

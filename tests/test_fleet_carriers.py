@@ -97,7 +97,10 @@ def test_a_change_is_judged_on_each_kind(tmp_path: Path, small_mnist: Path) -> N
     in_turn = {"SAMENET_LOCK": str(tmp_path / "lock")}  # or each would be the other's neighbour
     with over_ssh(tmp_path, repository, dict.fromkeys(NODES[:2], in_turn)) as fleet:
         against = ("--against", "HEAD~1", "--budget", "6", "--threads", "1")
-        code, output = fleet.run("run", "--", *ONE[:2], *SHORT[4:], *against, hosts=2)
+        for _ in range(3):  # all of its blocks may be disturbed
+            code, output = fleet.run("run", "--", *ONE[:2], *SHORT[4:], *against, hosts=2)
+            if code != 3:
+                break
     assert code == 1, output
     assert re.search(
         "2 hosts of kind .*: numpy-cpu is slower, .* times the time: slower on h1, slower on h2", output

@@ -49,9 +49,8 @@ class Kind:
     @cached_property
     def runs(self) -> dict[str, list[Slice]]:
         """The runs of each host at the newest commit: those of a sweep may have other cases each."""
-        commit = self.groups[0].newest.commit.id
-        every = {group.conditions.host: group.slices for group in self.groups}
-        return {host: [run for run in runs if run.commit.id == commit] for host, runs in every.items()}
+        tree = tree_of(self.groups[0].newest)
+        return {group.conditions.host: [run for run in group.slices if tree_of(run) == tree] for group in self.groups}
 
     @cached_property
     def over(self) -> dict[str, tuple[dict[str, float], OverHosts]]:
@@ -88,15 +87,19 @@ class Kind:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What comparisons with each revision found on its hosts together, by the newest verdicts of each host."""
-        newest: dict[str, dict[str, ComparisonRecord]] = {}
+        """What the newest comparison found on its hosts together, by the newest verdicts of each host."""
+        compared = [(run.when, run.against) for runs in self.runs.values() for run in runs if run.against]
+        if not compared:
+            return []
+        _, newest = max(compared, key=lambda each: each[0])
+        records: dict[str, ComparisonRecord] = {}
         for host, runs in self.runs.items():
             for record in (run.against for run in runs if run.against):
-                records = newest.setdefault(record.revision, {})
-                before = records[host].verdicts if host in records else ()
-                every = {(each.case, each.quantity): each for each in (*before, *record.verdicts)}
-                records[host] = replace(record, verdicts=tuple(every.values()))
-        return [verdict for records in newest.values() for verdict in judge_hosts(records)]
+                if (record.revision, record.commit) == (newest.revision, newest.commit):
+                    before = records[host].verdicts if host in records else ()
+                    every = {(each.case, each.quantity): each for each in (*before, *record.verdicts)}
+                    records[host] = replace(record, verdicts=tuple(every.values()))
+        return judge_hosts(records)
 
     def seconds(self, case: str) -> dict[str, float]:
         """Return the time of a case by host: the geometric mean of its runs."""
@@ -134,6 +137,11 @@ def work(group: Group) -> str:
     return f"{workload} · {group.conditions.precision} · {case.iterations:,} iterations"
 
 
+def tree_of(run: Slice) -> tuple[str | None, bool | None]:
+    """Return what was measured: the commit, and whether it had changes; hosts may call their branches as they like."""
+    return run.commit.id, run.commit.dirty
+
+
 def other_versions(run: Slice, name: str, usual: Mapping[str, Mapping[str, str]]) -> bool:
     """Return whether a run has measured this case with other versions of its packages than the usual ones."""
     return any(case.case == name and case.versions != usual[name] for case in run.cases)
@@ -153,9 +161,11 @@ def kinds(groups: Sequence[Group]) -> list[Kind]:
     found = []
     for conditions, every in alike.items():
         newest = max(every, key=lambda group: group.newest.when).newest
-        same = [group for group in every if group.newest.commit.id == newest.commit.id]
+        same = [group for group in every if tree_of(group.newest) == tree_of(newest)]
         same.sort(key=lambda group: group.conditions.host)
-        found.append(Kind(conditions=conditions, groups=tuple(same), baseline=newest.baseline))
+        baselines = Counter(run.baseline for group in same for run in group.slices if tree_of(run) == tree_of(newest))
+        baseline = baselines.most_common(1)[0][0]  # of some hosts it may have no number
+        found.append(Kind(conditions=conditions, groups=tuple(same), baseline=baseline))
     figures: Counter[str] = Counter()
     texts: dict[str, set[str]] = {}
     for kind in found:

@@ -89,8 +89,7 @@ TERMS = {
     " hosts of this kind.",
     "between-hosts": "How much hosts of a kind differ: the standard deviation of their figures.",
     "odd-host": "A host that is further from the others of its kind than chance explains, by Rosner's test for several"
-    " outliers, with a 5 % chance of naming any host wrongly in any case and workload of the report. Of fewer than four"
-    " hosts none is named.",
+    " outliers, with a 5 % chance of naming any host of a kind wrongly. Of fewer than four hosts none is named.",
     "machine": "Equal fingerprints mean equal CPU model, CPUs used, memory, architecture and GPUs.",
     "noise": "A case measured against itself, interleaved as all other pairs were: smaller differences cannot be"
     " resolved.",

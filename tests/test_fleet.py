@@ -30,7 +30,7 @@ from samenet.results import ComparisonRecord, Outcome
 from samenet.stats import Estimate, geometric_mean
 from samenet.storage import as_builtins, read_storage
 from samenet.verdicts import judge
-from tests.support.saved_runs import record, run, save
+from tests.support.saved_runs import failed, record, run, save
 from tests.support.simulated_fleet import simulate
 
 if TYPE_CHECKING:
@@ -260,13 +260,15 @@ def save_paired(folder: Path, host: str, **fields: Any) -> None:
 
 
 def test_speedups_over_hosts_are_paired(tmp_path: Path) -> None:
-    """As those of each host are, wherever it has been checked out."""
+    """As those of each host are, wherever it has been checked out; one without the baseline has none."""
     for host in ("h1", "h2", "h3"):
         save_paired(tmp_path, host)
     path = next((tmp_path / "h2").rglob("*.json"))
     path.write_text(path.read_text().replace('"branch": "main"', '"branch": "HEAD"'))
+    late = run(failed("numpy"), record("jax", 2.0), machine={"host": "h4"}, hours=1)
+    save(tmp_path / "h4", "0001_run", late)
     section = fleet_section(tmp_path)
-    assert section.verdict.startswith("3 hosts of one kind.")
+    assert section.verdict.startswith("4 hosts of one kind.")
     cases = next(table for table in section.tables if table.name == "fleet")
     (speedup,) = [row.cells["speedup over hosts"] for row in cases.rows if row.cells["case"] == "jax-cpu"]
     assert speedup.startswith("1.20")
@@ -293,9 +295,10 @@ def test_equal_labels_of_kinds_are_told_apart(tmp_path: Path) -> None:
     }
 
 
-def test_an_idle_worker_leaves_the_cpus_alone() -> None:
-    """It takes less than 0.5 % of a CPU: what it takes, it takes from the case."""
-    with opened(Fleet(options={"processes": True}), print) as client:
+@pytest.mark.parametrize("apart", [True, False], ids=["worker", "fleet"])
+def test_what_is_idle_leaves_the_cpus_alone(*, apart: bool) -> None:
+    """A worker takes less than 0.5 % of a CPU, and so does all of Dask on this machine: it is taken from the case."""
+    with opened(Fleet(options={"processes": apart}), print) as client:
         worker = psutil.Process(*client.run(os.getpid).values())
         time.sleep(3)  # until it has settled
         before, begin = sum(worker.cpu_times()[:2]), time.monotonic()

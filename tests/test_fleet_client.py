@@ -55,7 +55,7 @@ def test_a_sweep_gets_past_bad_campaigns_and_a_busy_host(tmp_path: Path) -> None
 
 def test_a_host_answers_while_a_campaign_goes_on_without_its_client(tmp_path: Path) -> None:
     """Of a running scheduler, which does not end with a client that is killed."""
-    make_hosts(tmp_path, 1, 1, 20)
+    make_hosts(tmp_path, 1, 1, 90)
     with workers(tmp_path, 1) as address:
         add_fields(tmp_path, cluster=address, wait_seconds=15)
         with start(tmp_path, "run") as process:

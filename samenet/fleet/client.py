@@ -72,7 +72,7 @@ class Campaigns:
 
     def refuse_unfit(self, commit: str | None) -> None:
         """Leave out hosts that would measure something else than the others."""
-        for host, problem in unfit_hosts(self.hosts, commit).items():
+        for host, problem in unfit_hosts(self.hosts, commit, self.carrier.fleet).items():
             self._end(host, End.REFUSED, problem)
 
     def share(self) -> None:
@@ -107,8 +107,8 @@ class Campaigns:
             wait(self._forgetting, timeout=GRACE_SECONDS)
         left = [(each.about.kind, task) for each in self.hosts for task in each.waiting if self.is_sweep]
         for kind, task in dict.fromkeys(left):  # which hosts of a kind share
-            self.ends[kind, task.name] = End.LOST
-            self.say(f"{task.own}: not measured, since no other host of kind {kind} is left for it")
+            self.ends.setdefault((kind, task.name), End.LOST)
+            self.say(f"{task.own}: no other host of kind {kind} is left for it")
 
     def _lose_all(self) -> None:
         for each in self.hosts:
@@ -119,12 +119,13 @@ class Campaigns:
     def _advance(self, host: Host, here: set[str]) -> None:
         """Do what is next for a host: begin, take its answer, or do without it."""
         now = time.monotonic()
-        if host.phase is Phase.READY and (task := host.next_task()):
+        if host.phase is Phase.READY and (task := host.next_task()) and not self._stands_back(host):
             host.waiting.remove(task)
             host.task, host.restarts = task, 0
             self._begin(host)
         elif host.phase is Phase.BUSY and now >= host.until:
             host.turn(Phase.READY)
+            self._begin(host)
         elif host.phase is Phase.MEASURING and host.task and host.future:
             if host.address not in here:  # and its answer, if it had one, went with it
                 host.turn(Phase.AWAY, now + self.carrier.fleet.wait_seconds)
@@ -225,11 +226,11 @@ class Campaigns:
 
     def _wait(self, host: Host, task: Task) -> None:
         """Try a busy host again later, until it is late; another one may run its campaign of a sweep meanwhile."""
-        now = time.monotonic()
+        now, has_begun = time.monotonic(), task.name in host.about.unfinished  # there, for a client that was killed
         host.deadline = min(host.deadline, now + self.carrier.fleet.limit_seconds)
         pause = min(FIRST_RETRY_SECONDS * 2**host.retries, LONGEST_RETRY_SECONDS)
         is_late = now + pause > host.deadline
-        if self.is_sweep or not is_late:
+        if self.is_sweep and not has_begun:
             host.waiting.appendleft(task)
             host.task = None
         if is_late:
@@ -242,7 +243,7 @@ class Campaigns:
     def _fail(self, host: Host, sentence: str) -> None:
         """End a campaign that has no result; another host tries one of a sweep, once.
 
-        One that fails there too is itself at fault. A host on which several fail in a row gets no more.
+        One that fails there too is itself at fault, and not the host.
         """
         others = [each for each in self.hosts if each is not host and each.waiting is host.waiting and not each.is_over]
         first = next((each for each in self.hosts if host.task and each.name == host.task.failed_on), None)
@@ -252,12 +253,13 @@ class Campaigns:
             host.failures += 1
         if others and self._give_back(host):
             sentence = f"{sentence}; another host tries it"
-        is_over = host.failures >= MOST_FAILURES and any(each.phase is not Phase.BUSY for each in others)
-        if is_over:
-            sentence = f"{sentence}; it gets no other campaign after {host.failures} failures in a row"
         self._end(host, End.FAILED, sentence)
-        if is_over:
-            host.turn(Phase.OVER)
+
+    def _stands_back(self, host: Host) -> bool:
+        """Return whether several campaigns have failed on a host in a row, and an equal one can go on without it."""
+        others = [each for each in self.hosts if each is not host and each.waiting is host.waiting]
+        fine = [each for each in others if each.failures < MOST_FAILURES and each.phase is not Phase.BUSY]
+        return host.failures >= MOST_FAILURES and any(each.is_unfinished for each in fine)
 
     def _lose(self, host: Host, sentence: str) -> None:
         """End the part of a host that went away; an equal one may run its campaign."""

@@ -143,7 +143,8 @@ def collect(campaigns: Campaigns) -> int:
         try:
             returned = future.result(timeout=max(end - time.monotonic(), 0.1))
             saved = save(campaigns.storage / safe(returned.host), returned.files)
-            campaigns.say(f"{returned.host}: {counted(len(saved), 'file')}")
+            going_on = "; a campaign is measuring there, and will have more" if host.about.busy else ""
+            campaigns.say(f"{returned.host}: {counted(len(saved), 'file')}{going_on}")
             for path in (each for each in saved if each.suffix == ".json" and usable([each])):
                 task = replace(campaigns.tasks[0], name=path.stem.partition("_")[2])
                 carrier.submit(on_host.forget, host.address, task).result(timeout=carrier.fleet.wait_seconds)

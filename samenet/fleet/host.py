@@ -37,7 +37,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 TOPIC = "samenet"  # of Dask's events: one for all plans, since the scheduler keeps each
 LAST_LINES = 40  # of a campaign's output, which come back
 DESCRIBE_SECONDS = 120.0
-USAGE_ERROR = 4  # pytest's exit code
+USAGE_ERROR, BUSY = 4, 75  # exit codes of pytest and of samenet
 CANNOT_CONTINUE = "leave --resume out"  # as where its header was cut short, or the host has other CPUs now
 HEARTBEAT_SECONDS = 20.0  # of a host that measures; usually Dask's have half a second
 
@@ -181,7 +181,19 @@ def last_line(output: str) -> str:
 
 def measure(job: Job) -> Returned:
     """Run the campaign to its end, or continue it, and return its files; they stay here until ``forget``."""
-    secede()  # or nobody else would be answered meanwhile, and a client's successor would wait for this
+    ours = vars(get_worker())
+    if ours.get("samenet_measures"):  # for a client that was killed, maybe
+        return Returned(host=host_name(), code=BUSY)
+    ours["samenet_measures"] = True
+    secede()  # or nobody would be answered meanwhile
+    try:
+        return run_or_continue(job)
+    finally:
+        ours["samenet_measures"] = False
+
+
+def run_or_continue(job: Job) -> Returned:
+    """Run the campaign, unless it has ended here already."""
     try:
         job.outbox.mkdir(parents=True, exist_ok=True)
         if has_run(job.outbox):  # to its end without its client
@@ -227,7 +239,7 @@ def run_campaign(job: Job) -> Returned:
             start_new_session=True,
         ) as process,
     ):
-        late = threading.Timer(job.limit_seconds, stop, [process])
+        late = threading.Timer(job.limit_seconds, os.killpg, [process.pid, signal.SIGKILL])  # and what it has started
         late.start()
         lines: deque[str] = deque(maxlen=LAST_LINES)
         try:
@@ -244,10 +256,7 @@ def run_campaign(job: Job) -> Returned:
 
 @contextmanager
 def rare_heartbeats() -> Iterator[None]:
-    """Let Dask's worker tell its scheduler now, and seldom then, that it is there.
-
-    That takes time of the CPUs that are measured; but after a minute without it the scheduler would remove the worker.
-    """
+    """Let Dask's worker tell its scheduler now, and seldom then, that it is there: it takes time of the CPUs."""
     worker = get_worker()
     usual, rare = worker.periodic_callbacks["heartbeat"], PeriodicCallback(worker.heartbeat, 1000 * HEARTBEAT_SECONDS)
     worker.periodic_callbacks["rare-heartbeat"] = rare  # so that it ends with the worker
@@ -259,11 +268,6 @@ def rare_heartbeats() -> Iterator[None]:
     finally:
         worker.loop.add_callback(rare.stop)
         worker.loop.add_callback(usual.start)
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    """Kill a campaign and all that it has started: its session."""
-    os.killpg(process.pid, signal.SIGKILL)
 
 
 def report(job: Job, line: str) -> None:

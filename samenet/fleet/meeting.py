@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from samenet.fleet.carrier import Carrier
+    from samenet.fleet.file import Fleet
     from samenet.fleet.host import Job
     from samenet.fleet.tasks import About, Task
 
@@ -54,13 +55,13 @@ def add(hosts: list[Host], address: str, about: About, say: Callable[[str], None
     return hosts[-1]
 
 
-def unfit_hosts(hosts: Sequence[Host], commit: str | None) -> dict[Host, str]:
+def unfit_hosts(hosts: Sequence[Host], commit: str | None, fleet: Fleet) -> dict[Host, str]:
     """Return the hosts that would measure something else than the others, and why."""
     data = Counter(each.about.data for each in hosts if not each.about.problem).most_common(1)
     found = {}
     for each in hosts:
         about = each.about
-        if len(hosts) == 1:  # there is none that it could differ from
+        if fleet.hosts == len(hosts) == 1:  # there is none that it could differ from
             about = msgspec.structs.replace(about, dirty=False, commit=about.commit or commit)
         if problem := unfit(about, commit, data[0][0] if data else None):
             found[each] = problem

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from distributed import Future
 
-MOST_FAILURES = 2  # in a row, after which a host gets no other campaign of a sweep
+MOST_FAILURES = 2  # in a row, after which the other hosts of a sweep go first
 MOST_RESTARTS = 3  # of one campaign on a host: it may be what ends its worker
 
 
@@ -128,8 +128,8 @@ class Host:
 
     @property
     def is_active(self) -> bool:
-        """Whether it has a campaign that has begun and has not ended."""
-        return self.phase in {Phase.MEASURING, Phase.AWAY}
+        """Whether it has a campaign that has not ended."""
+        return self.task is not None
 
     @property
     def is_unfinished(self) -> bool:

@@ -92,7 +92,8 @@ def title(group: Group) -> str:
     """Return what the runs of a group have in common."""
     case = group.newest.cases[0]
     of_versions = f" · versions of {group.conditions.package}" if group.conditions.package else ""
-    return f"{hardware(group)} · {case.data.name} · {work(group)} (workload {case.fingerprint}){of_versions}"
+    host = f"{group.conditions.host} · " if group.conditions.host else ""
+    return f"{host}{hardware(group)} · {case.data.name} · {work(group)} (workload {case.fingerprint}){of_versions}"
 
 
 def group_section(number: int, group: Group, wanted: str | None, changed: Sequence[Change]) -> Section:

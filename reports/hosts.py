@@ -55,7 +55,9 @@ def summary(found: Sequence[Kind]) -> str:
     for kind in found:
         for host, case in kind.odd:
             own = f" with {work(kind.groups[0])}" if kind.figures > len(kind.cases) else ""
-            odd.setdefault(host, []).append(f"{case}{own} takes {kind.deviation(case, host):+.1%}")
+            off = kind.deviation(case, host)
+            takes = f"takes {100 * abs(off):.1f} % {'more' if off > 0 else 'less'} time"
+            odd.setdefault(host, []).append(f"{case}{own} {takes}")
     unfinished = {group.conditions.host for kind in found for group in kind.groups if group.newest.campaign.unfinished}
     return " ".join(
         [

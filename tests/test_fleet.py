@@ -279,6 +279,8 @@ def test_an_unfinished_campaign_is_named(tmp_path: Path) -> None:
     for host in ("h1", "h2"):
         save_paired(tmp_path, host, campaign={"unfinished": host == "h2"})
     assert "Not finished: the campaign on h2." in fleet_section(tmp_path).verdict
+    titles = [each.title for each in assemble(read_storage(tmp_path)).sections]
+    assert any(title.startswith("Group 1: h") for title in titles)  # each host has one
 
 
 def test_equal_labels_of_kinds_are_told_apart(tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ class Kind:
 
     conditions: Conditions
     groups: tuple[Group, ...]
-    baseline: str
     hardware: str = ""
     figures: int = 1
 
@@ -51,6 +50,11 @@ class Kind:
         """The runs of each host at the newest commit: those of a sweep may have other cases each."""
         tree = tree_of(self.groups[0].newest)
         return {group.conditions.host: [run for run in group.slices if tree_of(run) == tree] for group in self.groups}
+
+    @cached_property
+    def baseline(self) -> str:
+        """The case that speedups are over in most runs: some hosts may have no number of it."""
+        return Counter(run.baseline for runs in self.runs.values() for run in runs).most_common(1)[0][0]
 
     @cached_property
     def over(self) -> dict[str, tuple[dict[str, float], OverHosts]]:
@@ -75,15 +79,11 @@ class Kind:
     @property
     def with_other_versions(self) -> dict[str, list[str]]:
         """The hosts that have measured a case with other versions than most, by case; they do not count for it."""
-        return {
-            case: found
-            for case in self.usual_versions
-            if (
-                found := [
-                    host for host, runs in self.runs.items() if other_versions(runs[-1], case, self.usual_versions)
-                ]
-            )
+        usual = self.usual_versions
+        hosts = {
+            case: [host for host, runs in self.runs.items() if other_versions(runs[-1], case, usual)] for case in usual
         }
+        return {case: found for case, found in hosts.items() if found}
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
@@ -163,9 +163,7 @@ def kinds(groups: Sequence[Group]) -> list[Kind]:
         newest = max(every, key=lambda group: group.newest.when).newest
         same = [group for group in every if tree_of(group.newest) == tree_of(newest)]
         same.sort(key=lambda group: group.conditions.host)
-        baselines = Counter(run.baseline for group in same for run in group.slices if tree_of(run) == tree_of(newest))
-        baseline = baselines.most_common(1)[0][0]  # of some hosts it may have no number
-        found.append(Kind(conditions=conditions, groups=tuple(same), baseline=baseline))
+        found.append(Kind(conditions=conditions, groups=tuple(same)))
     figures: Counter[str] = Counter()
     texts: dict[str, set[str]] = {}
     for kind in found:

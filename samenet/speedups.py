@@ -44,9 +44,9 @@ def speedup(slower: CaseResult, faster: CaseResult) -> Estimate | None:
 
 def speedups(cases: Collection[CaseResult], baseline: str) -> dict[str, float]:
     """Return the speedup of each valid case that has pairs with the baseline."""
-    valid = {case.case: case for case in valid_cases(cases)}
-    found = {name: speedup(valid[baseline], case) for name, case in valid.items() if baseline in valid}
-    return {name: ratio.value for name, ratio in found.items() if ratio}
+    valid = valid_cases(cases)
+    base = next((case for case in valid if case.case == baseline), None)
+    return {case.case: ratio.value for case in valid if base and (ratio := speedup(base, case))}
 
 
 def unsharp(results: Mapping[str, CaseResult], entries: Sequence[Entry]) -> set[str]:

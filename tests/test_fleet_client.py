@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from samenet.environments import ROOT
 from tests.support.fleets import wait_until
 from tests.support.saved_runs import failed, record, run, save
-from tests.support.simulated_fleet import make_hosts, workers
+from tests.support.simulated_fleet import add_fields, make_hosts, start, workers
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("fleet")
-
-
-def start(folder: Path, action: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start the command."""
-    command = ["samenet", "fleet", action, str(folder / "fleet.yml"), "--storage", str(folder / "storage"), *arguments]
-    return subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Return the exit code of a command and what it has printed."""
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
-
-
-def add_fields(folder: Path, **fields: object) -> None:
-    """Write more fields into the fleet file."""
-    with (folder / "fleet.yml").open("a") as file:
-        file.writelines(f"{name}: {value}\n" for name, value in fields.items())
 
 
 def test_a_sweep_gets_past_bad_campaigns_and_a_busy_host(tmp_path: Path) -> None:

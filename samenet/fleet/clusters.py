@@ -173,8 +173,12 @@ def exports(fleet: Fleet) -> list[str]:
     flat = dict(QUIET)
     for name, value in encryption(fleet).items():
         flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-    variables = {name.upper().replace(".", "__").replace("-", "_"): str(value) for name, value in flat.items()}
-    return [f"export DASK_{name}={shlex.quote(value)}" for name, value in variables.items()]
+    return [f"export {name}={shlex.quote(value)}" for name, value in as_variables(flat).items()]
+
+
+def as_variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment variables that give a process of Dask these settings."""
+    return {f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(each) for name, each in settings.items()}
 
 
 def of_host(options: Mapping[str, Any], number: int) -> dict[str, Any]:

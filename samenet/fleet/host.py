@@ -37,7 +37,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 TOPIC = "samenet"  # of Dask's events: one for all plans, since the scheduler keeps each
 LAST_LINES = 40  # of a campaign's output, which come back
 DESCRIBE_SECONDS = 120.0
-USAGE_ERROR, BUSY = 4, 75  # exit codes of pytest and of samenet
+USAGE_ERROR, BUSY = 4, os.EX_TEMPFAIL  # exit codes of pytest and of samenet
 CANNOT_CONTINUE = "leave --resume out"  # as where its header was cut short, or the host has other CPUs now
 HEARTBEAT_SECONDS = 20.0  # of a host that measures; usually Dask's have half a second
 

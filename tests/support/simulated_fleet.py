@@ -21,7 +21,7 @@ import yaml
 
 from samenet.environments import ROOT
 from samenet.errors import BusyError
-from samenet.fleet.clusters import QUIET
+from samenet.fleet.clusters import QUIET, as_variables
 from samenet.git import present_commit
 from tests.support.carriers import free_ports
 from tests.support.saved_runs import record, run, save
@@ -69,13 +69,24 @@ def make_hosts(folder: Path, hosts: int, campaigns: int, seconds: float) -> None
     (folder / "fleet.yml").write_text(yaml.safe_dump(fleet))
 
 
+def add_fields(folder: Path, **fields: object) -> None:
+    """Write more fields into the fleet file."""
+    with (folder / "fleet.yml").open("a") as file:
+        file.writelines(f"{name}: {value}\n" for name, value in fields.items())
+
+
+def start(folder: Path, action: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command of the fleet."""
+    command = ["samenet", "fleet", action, str(folder / "fleet.yml"), "--storage", str(folder / "storage"), *arguments]
+    return subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
 @contextmanager
 def workers(folder: Path, hosts: int) -> Iterator[str]:
     """Start a scheduler on loopback with a worker for each host, and return its address."""
     (port,) = free_ports(1)
     address = f"tcp://127.0.0.1:{port}"
-    quiet = {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in QUIET.items()}
-    environment = os.environ | quiet | {"OMP_NUM_THREADS": "1", "SAMENET_CACHE": str(folder / "cache")}
+    environment = os.environ | as_variables(QUIET) | {"OMP_NUM_THREADS": "1", "SAMENET_CACHE": str(folder / "cache")}
     scheduler = ["dask_scheduler", f"--host={address}", "--no-dashboard"]
     worker = ["dask_worker", address, "--nthreads=1", "--no-nanny", "--memory-limit=0", "--no-dashboard"]
     started = []
@@ -94,11 +105,9 @@ def simulate(folder: Path, hosts: int, campaigns: int, seconds: float) -> list[s
     """Run the fleet, build its report, and return what they took and what the report says of the fleet."""
     make_hosts(folder, hosts, campaigns, seconds)
     with workers(folder, hosts) as address:
-        with (folder / "fleet.yml").open("a") as file:
-            file.write(f"cluster: {address}\n")
-        own = ["--storage", str(folder / "storage"), "--sweep", str(folder / "sweep.txt")]
-        command, begun, lines = ["samenet", "fleet", "run", str(folder / "fleet.yml"), *own], 0.0, list[str]()
-        with subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        add_fields(folder, cluster=address)
+        begun, lines = 0.0, list[str]()
+        with start(folder, "run", "--sweep", str(folder / "sweep.txt")) as process:
             for line in process.stdout or ():
                 lines.append(line.strip())
                 begun = begun or time.monotonic() * line.startswith("plan ")

@@ -156,7 +156,8 @@ class Uv(Installer):
             say(f"Downloading at most {sum(known) / 1e6:.1f} MB ({len(wheels)} packages; uv keeps them in its cache)")
         python = str(folder / "bin" / "python")
         # As pip does: a worker may not be able to keep what it compiles, and would start more slowly each time.
-        quietly = ("--quiet", "--no-deps", "--compile-bytecode", *self.like_pip)
+        compiled = () if "UV_COMPILE_BYTECODE" in os.environ else ("--compile-bytecode",)
+        quietly = ("--quiet", "--no-deps", *compiled, *self.like_pip)
         run([self.program, "pip", "install", *quietly, "--python", python, *options, *map(str, wheels)])
 
 

@@ -107,6 +107,10 @@ class Entry:
         return self.group or self.label
 
     def cache_name(self, *, is_own: bool) -> str:
-        """Return the name of the folder for what its workers compile; if it is not its own, two revisions share it."""
-        owner = self.label if is_own else f"{self.cluster} {self.case.version or ''}"
+        """Return the name of the folder for what its workers compile.
+
+        If it is not its own, two revisions share it, and a twin that of the case that it repeats.
+        """
+        shared = self.of if self.role is Role.TWIN else self.cluster
+        owner = self.label if is_own else f"{shared} {self.case.version or ''}"
         return hashlib.sha256(owner.encode()).hexdigest()[:12]

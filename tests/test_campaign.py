@@ -183,6 +183,14 @@ def test_the_members_of_a_group_start_together_after_the_first_launch() -> None:
         assert {each.launch for each in result.rounds} == {0, 1, 2}
 
 
+def test_the_two_of_an_a_a_pair_compile_once() -> None:
+    """Unless each launch is to find nothing compiled; another case has what is its own."""
+    once, other = entries("a", "b")
+    again = replace(once, label="a again", role=Role.TWIN, of="a")
+    assert again.cache_name(is_own=False) == once.cache_name(is_own=False) != other.cache_name(is_own=False)
+    assert again.cache_name(is_own=True) != once.cache_name(is_own=True)
+
+
 def test_the_error_along_the_way_is_recorded_once_a_case_and_untimed() -> None:
     """Whole passes, up to half of a round, and both ends; each point is the error of a training of that length."""
     measured = replace(plan(launches=2), marks=marks(plan()))
@@ -222,7 +230,7 @@ def test_neighbours_make_a_case_contended() -> None:
 def test_one_thread_means_one_cpu(bench: Bench, tmp_path: Path) -> None:
     """With ``--threads 1`` no case uses more than one CPU, XLA's included."""
     selected = "numpy-cpu or [jax-cpu]"
-    bench("-k", selected, "--threads", "1", "--iterations", "500", "--benchmark-save=one", frameworks=True)
+    bench("-k", selected, "--threads", "1", "--iterations", "500", "--benchmark-save=one", frameworks=("numpy", "jax"))
     results = records(tmp_path)
     assert len(results) == 2
     for name, result in results.items():
@@ -244,7 +252,7 @@ def test_a_campaign_continues_with_the_entries_that_are_wanted() -> None:
 
 def test_by_default_launches_follow_until_the_budget_is_spent(small_mnist: Path) -> None:
     """Or until the speedups are clear, which takes some launches; the rounds continue from one to the next."""
-    settings = Settings(workload="hidden=20,batch_size=100", budget_seconds=3, data=small_mnist)
+    settings = Settings(workload="model=linear,batch_size=100", budget_seconds=3, data=small_mnist)
     for _ in range(TRIES):
         result = measure(["numpy-cpu"], settings)["numpy-cpu"]
         if result.state is State.VALID:

@@ -28,18 +28,27 @@ from samenet.preparation import find_case
 from samenet.progress import NullProgress
 from samenet.records import State
 from tests.support.campaigns import campaign, entries, plan
-from tests.support.command_line import Bench, records, saved
+from tests.support.command_line import HIDDEN, Bench, records, saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.alone
-def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path: Path) -> None:
-    """One benchmark a case, whose rounds are the worker's blocks, and the record next to it."""
-    result = bench.quiet("-k", "numpy-cpu or [torch-cpu] or [jax-cpu]", "--benchmark-save=first", frameworks=True)
+@pytest.fixture(scope="module")
+def finished(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Measure three frameworks, and return what was printed and the storage."""
+    bench = Bench(small_mnist, tmp_path_factory.mktemp("finished"))
+    selected, frameworks = "numpy-cpu or [torch-cpu] or [jax-cpu]", ("numpy", "torch", "jax")
+    result = bench.quiet("-k", selected, *HIDDEN, "--benchmark-save=first", frameworks=frameworks)
     assert result.returncode == 0, result.stdout
-    run = saved(tmp_path)
+    return result.stdout, bench.storage
+
+
+@pytest.mark.alone
+def test_a_run_is_saved_with_everything_that_explains_it(finished: tuple[str, Path]) -> None:
+    """One benchmark a case, whose rounds are the worker's blocks, and the record next to it."""
+    _, storage = finished
+    run = saved(storage)
     benchmarks = {each["name"]: each for each in run["benchmarks"]}
     for name, each in benchmarks.items():
         info = each["extra_info"]
@@ -63,32 +72,30 @@ def test_a_run_is_saved_with_everything_that_explains_it(bench: Bench, tmp_path:
     assert run["samenet"]["schema"] == 2
     text = json.dumps(run)
     assert str(ROOT) not in text  # it may be published
-    assert str(tmp_path.parent) not in text
+    assert str(storage.parent) not in text
     assert run["samenet"]["machine"]["fingerprint"]
 
 
 @pytest.mark.alone
-def test_the_table_has_the_books_rows_on_top(bench: Bench) -> None:
+def test_the_table_has_the_books_rows_on_top(finished: tuple[str, Path]) -> None:
     """Book, CPU and GPU, with their protocol; then the cases, with their speedup over numpy."""
-    result = bench.quiet("-k", "numpy-cpu or [torch-cpu]", frameworks=True)
-    lines = result.stdout.splitlines()
+    printed, _ = finished
+    lines = printed.splitlines()
     first = next(number for number, line in enumerate(lines) if line.strip().startswith("book, Theano, CPU"))
     assert "3096" in lines[first]
     assert "1,000 epochs" in lines[first]
     assert "355" in lines[first + 1]
-    assert {line.split()[0] for line in lines[first + 2 : first + 4]} == {"numpy-cpu", "torch-cpu"}
+    assert {line.split()[0] for line in lines[first + 2 : first + 5]} == {"numpy-cpu", "torch-cpu", "jax-cpu"}
     assert "speedup over numpy-cpu" in lines[first - 2]
-    assert "83,000 iterations, and 2 % is their training error" in result.stdout
+    assert "83,000 iterations, and 2 % is their training error" in printed
 
 
 @pytest.mark.alone
-def test_stock_pytest_benchmark_reads_the_storage(bench: Bench, tmp_path: Path) -> None:
+def test_stock_pytest_benchmark_reads_the_storage(finished: tuple[str, Path]) -> None:
     """``pytest-benchmark list`` and ``compare`` work on what was saved."""
-    result = bench.quiet("-k", "numpy-cpu", "--benchmark-save=one")
-    assert result.returncode == 0, result.stdout
-    command = [str(Path(sys.executable).parent / "pytest-benchmark"), "--storage", str(tmp_path)]
+    command = [str(Path(sys.executable).parent / "pytest-benchmark"), "--storage", str(finished[1])]
     listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True)
-    assert "0001_one.json" in listed.stdout
+    assert "0001_first.json" in listed.stdout
     compared = subprocess.run([*command, "compare", "0001"], capture_output=True, text=True, check=True)
     assert "test_iterations[numpy-cpu]" in compared.stdout
 
@@ -254,7 +261,6 @@ def test_a_bug_is_not_shown_as_a_wrong_option(bench: Bench, tmp_path: Path) -> N
     assert "Traceback" not in printed
 
 
-@pytest.mark.alone
 def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp_path: Path) -> None:
     """Crash, hang, import error, NaN, wrong arithmetic, missing interpreter: each has its reason and no figure."""
     result = bench.quiet(
@@ -262,7 +268,7 @@ def test_one_failing_case_never_costs_the_others_their_numbers(bench: Bench, tmp
             "-k",
             "numpy-cpu or crashing or hanging or unimport or talkative or diverging or forgetful or slack or absent",
         ),
-        *("--rounds", "5", "--timeout", "5"),
+        *("--rounds", "5", "--timeout", "5", *HIDDEN),
         *("--iterations", "3000", "--benchmark-save=faulty"),
         plugins=True,
     )

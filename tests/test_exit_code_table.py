@@ -16,7 +16,7 @@ from reports import commands
 from reports.__main__ import main
 from samenet.environments import ROOT
 from samenet.machine.lock import only_campaign
-from tests.support.command_line import PYTEST, TRIES
+from tests.support.command_line import HIDDEN, PYTEST, TRIES
 from tests.support.comparing import save_history, save_pair
 from tests.support.exit_codes import SITUATIONS, Command, Situation
 from tests.support.repository import NUMPY, STEP, Repository
@@ -88,7 +88,7 @@ def run_pytest(name: str, folder: Path, options: Sequence[str], tmp_path: Path) 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "TOX_WORK_DIR": str(tmp_path / "no-tox")}
     command = [*PYTEST, *options]
-    command += ["--workload", "hidden=20,batch_size=100", "--benchmark-storage", str(tmp_path / "storage")]
+    command += [*HIDDEN, "--benchmark-storage", str(tmp_path / "storage")]
     with ExitStack() as stack:
         if name == "busy":
             stack.enter_context(only_campaign())
@@ -121,7 +121,7 @@ def test_a_cell_of_pytest(
         "20",
     ]
     if command is Command.AGAINST:
-        options = [*options, *AGAINST.get(name, ()), "--against", "HEAD", "--budget", "6", "--tolerance", "50"]
+        options = [*options, *AGAINST.get(name, ()), "--against", "HEAD", "--budget", "3", "--tolerance", "50"]
     repository.git("checkout", "--quiet", "--", NUMPY)
     if command is Command.AGAINST and name in EDITS:
         repository.edit(NUMPY, STEP, EDITS[name])

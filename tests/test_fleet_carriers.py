@@ -13,7 +13,8 @@ from reports.assemble import assemble
 from samenet.saved import read_run
 from samenet.storage import read_storage
 from tests.support.carriers import NODES, dask_over_tls, program, slurm
-from tests.support.fleets import BOTH, ONE, SHORT, Fleet, example, folder_of, over_ssh, variables_of
+from tests.support.command_line import HIDDEN
+from tests.support.fleets import BOTH, ONE, Fleet, example, folder_of, over_ssh, variables_of
 from tests.support.repository import NUMPY, STEP, Repository
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_slurm_carries_a_campaign_to_each_node(tmp_path: Path, fleet_repository:
     own_lock = f"export SAMENET_LOCK={folder}/$SLURMD_NODENAME.lock"  # the nodes are one machine
     options |= {"job_script_prologue": [own_lock]}
     fleet = Fleet(tmp_path, fleet_repository, "slurm", options, variables_of(tmp_path, fleet_repository))
-    with slurm(folder), fleet.started("run", "--", *BOTH, "--launches", "2", wait_seconds=60) as process:
+    with slurm(folder), fleet.started("run", "--", *BOTH, *HIDDEN, "--launches", "2", wait_seconds=60) as process:
         fleet.wait("*.jsonl", 1)
         subprocess.run([program("scancel"), "--nodelist", "h2"], check=True)
         code, output = fleet.ended(process)
@@ -96,9 +97,9 @@ def test_a_change_is_judged_on_each_kind(tmp_path: Path, small_mnist: Path) -> N
     repository.commit()
     in_turn = {"SAMENET_LOCK": str(tmp_path / "lock")}  # or each would be the other's neighbour
     with over_ssh(tmp_path, repository, dict.fromkeys(NODES[:2], in_turn)) as fleet:
-        against = ("--against", "HEAD~1", "--budget", "6", "--threads", "1")
+        against = ("--against", "HEAD~1", "--budget", "3", "--threads", "1")
         for _ in range(3):  # all of its blocks may be disturbed
-            code, output = fleet.run("run", "--", *ONE[:2], *SHORT[4:], *against, hosts=2)
+            code, output = fleet.run("run", "--", "-k", "numpy-cpu", "--iterations", "20", *HIDDEN, *against, hosts=2)
             if code != 3:
                 break
     assert code == 1, output

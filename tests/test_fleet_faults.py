@@ -18,8 +18,9 @@ from samenet.machine.lock import only_campaign
 from samenet.saved import read_run
 from samenet.storage import read_storage
 from tests.support.carriers import NODES, start_sshd
+from tests.support.command_line import QUICK
 from tests.support.data import write_dataset
-from tests.support.fleets import LONG, SHORT, Fleet, folder_of, full_disk, over_ssh, processes_of, wait_until
+from tests.support.fleets import LONG, Fleet, folder_of, full_disk, over_ssh, processes_of, wait_until
 from tests.support.repository import NUMPY, STEP, Repository
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def test_unfit_hosts_are_named_and_the_others_measure(tmp_path: Path, small_mnis
     with over_ssh(tmp_path, good, hosts) as fleet, full_disk(folder_of(tmp_path / "small")) as is_full:
         with only_campaign(tmp_path / "h7.lock"):
             code, output = fleet.run(
-                "run", "--", "-k", "[jax-cpu]", *SHORT, folder="$SAMENET_TREE", hosts=7, limit_seconds=30
+                "run", "--", "-k", "[jax-cpu]", *QUICK, folder="$SAMENET_TREE", hosts=7, limit_seconds=30
             )
         assert code == 3, output
         assert "h1: done" in output

@@ -30,7 +30,7 @@ pytestmark = [
 def run(bench: Bench, home: Path, **environment: Any) -> tuple[str, dict[str, dict[str, Any]]]:
     """Measure numpy and torch at ``home`` with these variables, and return the output and both cases."""
     home.mkdir(exist_ok=True)
-    result = bench(*OPTIONS, frameworks=True, HOME=str(home), **environment)
+    result = bench(*OPTIONS, frameworks=("numpy", "torch"), HOME=str(home), **environment)
     assert "Traceback" not in result.stdout + result.stderr, result.stdout + result.stderr
     return result.stdout, records(bench.storage)
 

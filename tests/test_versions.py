@@ -260,6 +260,7 @@ def test_uv_makes_the_same_environment(offline: Releases, tmp_path: Path, monkey
     """Where it is on the path; it says how much it downloads, and why it cannot."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{without_uv()}")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    monkeypatch.delenv("UV_COMPILE_BYTECODE")  # or the caller would be obeyed
     said: list[str] = []
     made = obtain(version(PACER, "pacer", "1.0"), tmp_path, said.append)
     assert made.about.packages["pacer"] == "1.0"
@@ -369,7 +370,7 @@ def test_a_worker_with_another_version_is_noticed(
 
 def measured(bench: Bench, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a small comparison, save it as ``one``, and return what it printed."""
-    little = ("--data", str(bench.data), "--iterations", "60", "--budget", "6", "-rs")
+    little = ("--data", str(bench.data), "--iterations", "60", "--budget", "3", "-rs")
     storage = ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
     return bench.run([*PYTEST, *little, *storage, *options])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from samenet.environments import ROOT
+from samenet.environments import ROOT, tox_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 TRIES = 3
 # Without hypothesis's plugin, which the tests need and no user has: a quarter of the start.
 PYTEST = (sys.executable, "-m", "pytest", "bench/", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
-QUICK = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100")
+# A linear model has no bound and no peak, which would take a third of the time.
+QUICK = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "model=linear,batch_size=100")
+HIDDEN = ("--workload", "hidden=20,batch_size=100")  # has both
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,11 @@ class Bench:
         command = [*PYTEST, *QUICK, "--benchmark-storage", str(self.storage), "--data", str(data or self.data)]
         return [*command, *options]
 
-    def environment(self, *, frameworks: bool = False, plugins: bool = False, **variables: str) -> dict[str, str]:
+    def environment(self, *frameworks: str, plugins: bool = False, **variables: str) -> dict[str, str]:
         """Return the environment; without ``frameworks`` this interpreter serves numpy, and no other is started."""
         paths = [str(ROOT / "tests" / "plugin")] if plugins else []
         paths += [path for path in [os.environ.get("PYTHONPATH", "")] if path]
-        variables |= {} if frameworks else {"TOX_WORK_DIR": str(self.storage / "no-tox")}
+        variables |= {"TOX_WORK_DIR": str(some_of_tox(self.storage / "tox", frameworks))}
         settings = {name: value for name, value in os.environ.items() if name not in {"SAMENET_DATA", "COLUMNS"}}
         return settings | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "160"} | variables
 
@@ -49,12 +52,14 @@ class Bench:
         """Run it to its end."""
         return self.run(self.command(*options, data=data), **environment)
 
-    def run(self, command: Sequence[str], **environment: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: Sequence[str], *, frameworks: Sequence[str] = (), **environment: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run another command line of it to its end."""
         return subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment(**environment),
+            env=self.environment(*frameworks, **environment),
             capture_output=True,
             text=True,
             timeout=240,
@@ -71,6 +76,15 @@ class Bench:
             if not busy:
                 return result
         pytest.skip(f"this machine is too busy: {busy[0]}")
+
+
+def some_of_tox(folder: Path, names: Iterable[str]) -> Path:
+    """Return ``folder`` with these of tox's environments: all would be more bounds to start and to try."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        with contextlib.suppress(FileExistsError):
+            (folder / name).symlink_to(tox_folder(ROOT) / name)
+    return folder
 
 
 def saved(folder: Path) -> dict[str, Any]:

@@ -16,9 +16,10 @@ import msgspec
 import psutil
 import yaml
 
-from samenet.environments import ROOT, tox_folder
+from samenet.environments import ROOT
 from samenet.fleet.file import Fleet as FleetFile
 from tests.support.carriers import certificate, sshd
+from tests.support.command_line import HIDDEN, QUICK, some_of_tox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
     from tests.support.repository import Repository
 
-SHORT = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload", "hidden=20,batch_size=100")
-BOTH, ONE = ("-k", "numpy-cpu or [jax-cpu]", *SHORT), ("-k", "numpy-cpu", *SHORT)
-LONG = (*ONE, "--threads", "1", "--launches", "3", "--rounds", "4")
+BOTH, ONE = ("-k", "numpy-cpu or [jax-cpu]", *QUICK), ("-k", "numpy-cpu", *QUICK)
+LONG = (*ONE, *HIDDEN, "--threads", "1", "--launches", "3", "--rounds", "4")
 PATIENCE = 120.0  # seconds
 
 
@@ -120,12 +120,9 @@ def example(cluster: str) -> dict[str, Any]:
 
 
 def variables_of(folder: Path, repository: Repository) -> dict[str, str]:
-    """Return what a host needs besides its own name; torch is left out, whose matrix products would be tried too."""
-    tox = folder_of(folder / "tox")
-    for name in ("numpy", "jax"):
-        (tox / name).symlink_to(tox_folder(ROOT) / name)
+    """Return what a host needs besides its own name."""
     return {
-        "TOX_WORK_DIR": str(tox),
+        "TOX_WORK_DIR": str(some_of_tox(folder / "tox", ("numpy", "jax"))),
         "SAMENET_DATA": str(repository.data),
         "SAMENET_CACHE": str(folder / "cache"),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.support import scenes
+from tests.support.command_line import HIDDEN, QUICK
 from tests.support.scenes import ODD
 
 if TYPE_CHECKING:
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 
     from tests.support.scenes import Scene
 
-BRIEF = ("--launches", "1", "--rounds", "2", "--iterations", "20", "--workload")
-QUICK = (*BRIEF, "hidden=20,batch_size=100")
-LINEAR = (*BRIEF, "model=linear,batch_size=100")  # which Theano compiles sooner
+BOUNDED = (*QUICK, *HIDDEN)  # with the bounds, and the peak, which is compiled
 AGAINST = (
     *QUICK[-2:],
     "--against",
     "HEAD",
     "--budget",
     "3",
+    "--launches",
+    "2",
     "--iterations",
     "20",
     "--allow-empty",
@@ -60,7 +61,12 @@ WITH_TORCH: dict[str, Any] = {
 }
 MOUNTED_NOEXEC = "the temporary folder ... is mounted noexec; set TMPDIR to another one"
 SITUATIONS = (
-    PathSituation(situation=f"`{ODD}` in the path of every folder", make=scenes.everywhere, **WITH_TORCH),
+    PathSituation(
+        situation=f"`{ODD}` in the path of every folder",
+        make=scenes.everywhere,
+        protocol=BOUNDED,
+        **WITH_TORCH,
+    ),
     PathSituation(
         situation="a path that begins with `//` or `-` or has a new line in it",
         make=scenes.option_like,
@@ -70,7 +76,6 @@ SITUATIONS = (
         make=scenes.theano_everywhere,
         states={"theano-cpu": "valid"},
         cases="theano-cpu",
-        protocol=LINEAR,
     ),
     PathSituation(
         situation="a colon in the path of Theano's environment",
@@ -103,7 +108,12 @@ SITUATIONS = (
         situation="the name of the data's folder is not UTF-8",
         make=scenes.data_not_utf8,
     ),
-    PathSituation(situation="TMPDIR is mounted noexec", make=scenes.mounted("noexec"), **WITH_TORCH),
+    PathSituation(
+        situation="TMPDIR is mounted noexec",
+        make=scenes.mounted("noexec"),
+        protocol=BOUNDED,
+        **WITH_TORCH,
+    ),
     PathSituation(
         situation="TMPDIR is mounted noexec, `theano`",
         make=scenes.mounted("noexec"),

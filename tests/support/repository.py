@@ -70,7 +70,7 @@ class Repository:
         saved = self.folder.parent / "saved.json"
         command = [*PYTEST, "-k", cases]
         command += ["--against", revision, "--data", str(self.data), "--workload", "hidden=100,batch_size=200"]
-        command += ["--iterations", "60", "--budget", "6", f"--benchmark-json={saved}", *options]
+        command += ["--iterations", "60", "--budget", "3", f"--benchmark-json={saved}", *options]
         environment = os.environ | {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from impls.registry import own_implementations
-from samenet.environments import ROOT, tox_folder
-from tests.support.command_line import PYTEST
+from samenet.environments import ROOT
+from tests.support.command_line import PYTEST, some_of_tox
 from tests.support.kernel import namespace_refusal
 from tests.support.repository import Repository
 
@@ -52,7 +52,7 @@ class Scene:
 
     @property
     def tox(self) -> Path:
-        """The folder with the environments that the cases need: more would be more bounds to start and to try."""
+        """The folder with the environments that the cases need."""
         return self.folder / "tox"
 
     def environments(self, name: str) -> None:
@@ -82,9 +82,7 @@ class Scene:
             shell = f'set -e; {self.mount}; exec "$@"'
             command = ["unshare", "--mount", "--map-root-user", "bash", "-c", shell, "bash", *command]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))}
-        self.tox.mkdir()
-        for name in ENVIRONMENTS & set(re.findall(r"\w+", cases)):
-            (self.tox / name).symlink_to(tox_folder(ROOT).absolute() / name)
+        some_of_tox(self.tox, ENVIRONMENTS & set(re.findall(r"\w+", cases)))
         kept |= {"TOX_WORK_DIR": str(self.tox), "SAMENET_DATA": str(self.data), "COLUMNS": "160"}
         merged = {name: value for name, value in (kept | self.environment).items() if value is not None}
         return subprocess.run(

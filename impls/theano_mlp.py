@@ -59,6 +59,13 @@ from theano.gradient import disconnected_grad  # noqa: E402
 
 __all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane imports Theano from here, after its settings
 
+# An operation without properties counts as one without a version, and each process would compile it again.
+kinds = [theano.graph.op.Op]
+for kind in kinds:
+    kinds += kind.__subclasses__()
+    if getattr(kind, "__props__", None) == ():
+        kind.__props__ = ("__class__",)
+
 
 def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano has no types
     """Return ``theano.function(*arguments, **options)``, if it is compiled and calls a BLAS.

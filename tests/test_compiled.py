@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from impls.compiled import compile_library
+from impls.workload import Workload, initial_params
 from samenet.environments import ROOT
+from tests.support.data import make_split
+from tests.support.workers import CASES, live_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from samenet.workers import Worker
 
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
 SOURCE = 'extern "C" int answer() { return ANSWER; }'
@@ -67,3 +72,19 @@ def test_the_loop_of_the_peak_computes_each_of_its_sums(tmp_path: Path) -> None:
     for passes in (0, 1, 3, 40):
         expected = sum(i * 0.5**passes + 2 * (1 - 0.5**passes) for i in range(numbers))
         assert library.multiply_and_add(passes, 0.5, 1.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "worker", [case for case in CASES if case.id == "theano-cpu"], ids=lambda case: case.id, indirect=True
+)
+def test_what_theano_has_compiled_is_found_by_the_next_process(worker: Worker, caches: Path) -> None:
+    """But for one operation of twenty-two, which Theano does not recognise."""
+
+    def compiled(worker: Worker) -> set[Path]:
+        worker.build(Workload(), make_split(1200), initial_params(Workload()))
+        return set((caches / worker.case.id).rglob("mod.cpp"))
+
+    before = compiled(worker)
+    assert len(before) > 20
+    with live_worker(worker.case, caches) as later:
+        assert len(compiled(later) - before) <= 1

@@ -18,6 +18,7 @@ import pytest
 from samenet import Scaling, Settings, measure, read_run
 from samenet.environments import ROOT
 from samenet.records import State
+from tests.support.command_line import HIDDEN, some_of_tox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ for name in ("pytest", "pandas", "matplotlib", "pydantic"):
     except ModuleNotFoundError:
         continue
     sys.exit(f"{name} is here")
-settings = Settings(data=Path(sys.argv[1]), workload="hidden=20,batch_size=100", iterations=20, launches=1)
+settings = Settings(data=Path(sys.argv[1]), workload="model=linear,batch_size=100", iterations=20, launches=1)
 result = measure(["numpy-cpu"], settings)["numpy-cpu"]
 print(result.state, result.error_rates["validation"], len(result.rounds))
 """
@@ -51,7 +52,7 @@ from samenet import Settings, measure
 from samenet.environments import ROOT
 from samenet.errors import RevisionError
 from samenet.git import present_commit
-quick = {"data": Path(sys.argv[1]), "workload": "hidden=20,batch_size=100", "iterations": 20, "launches": 1}
+quick = {"data": Path(sys.argv[1]), "workload": "model=linear,batch_size=100", "iterations": 20, "launches": 1}
 results = measure(["numpy-cpu", "torch-cpu"], Settings(**quick))
 print(results["numpy-cpu"].state)
 print(results["torch-cpu"].reason)
@@ -116,7 +117,7 @@ def test_a_wheel_measures_from_any_folder(small_mnist: Path, tmp_path: Path) -> 
     assert against.endswith("is not part of a repository; run this in a git checkout of samenet")
 
 
-def test_the_readmes_notebook_runs_as_written(small_mnist: Path) -> None:
+def test_the_readmes_notebook_runs_as_written(small_mnist: Path, tmp_path: Path) -> None:
     """Its lines are run as they are, on small data; the frame has both cases, and the picture is SVG."""
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(lines.splitlines()) <= 12
@@ -124,7 +125,8 @@ def test_the_readmes_notebook_runs_as_written(small_mnist: Path) -> None:
     call = shown[2].partition("#")[0].strip()
     drawn = f"try:\n    print({call}.svg[:4])\nexcept ValueError as error:\n    print(error)\n"
     source = f"{shown[0]}\n{drawn}"
-    result = run(source, python=Path(sys.executable), SAMENET_DATA=str(small_mnist))
+    tox = str(some_of_tox(tmp_path / "tox", ("numpy", "torch")))
+    result = run(source, python=Path(sys.executable), SAMENET_DATA=str(small_mnist), TOX_WORK_DIR=tox)
     assert result.returncode == 0, result.stderr
     for case in ("numpy-cpu", "torch-cpu"):
         assert case in result.stdout
@@ -133,7 +135,7 @@ def test_the_readmes_notebook_runs_as_written(small_mnist: Path) -> None:
 
 def test_a_saved_run_is_read_into_the_types_that_were_measured(bench: Bench, tmp_path: Path) -> None:
     """Nothing is lost on the way through the file."""
-    bench("-k", "numpy-cpu", "--benchmark-save=one")
+    bench("-k", "numpy-cpu", *HIDDEN, "--benchmark-save=one")
     (path,) = tmp_path.rglob("*.json")
     run = read_run(path)
     result = run.results["numpy-cpu"]
@@ -155,8 +157,9 @@ def test_a_case_that_cannot_be_measured_is_in_the_results_with_its_reason(small_
     assert result.reason == "unsupported: numpy-tuned supports only model mlp"
 
 
-def test_several_sizes_are_one_result(small_mnist: Path) -> None:
+def test_several_sizes_are_one_result(small_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A campaign for each size, their cases together, and no bound that would belong to all."""
+    monkeypatch.setenv("TOX_WORK_DIR", str(some_of_tox(tmp_path / "tox", ["numpy"])))
     protocol = Scaling(sizes=("hidden=100", "hidden=250"))
     results = measure(["numpy-cpu"], replace(QUICK, protocol=protocol, data=small_mnist))
     assert [case.workload.hidden for case in results.cases] == [100, 250]

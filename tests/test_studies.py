@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from samenet.environments import ROOT, tox_folder
+from samenet.environments import ROOT
 from studies.__main__ import main
 from studies.laboratory import StudyError
 from studies.options import Options
 from studies.planting import PLANTS, Plant, plant
 from studies.pytest_runs import PytestRuns
-from tests.support.command_line import TRIES
+from tests.support.command_line import TRIES, some_of_tox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ SHORT = ("--iterations", "1", "--threads", "1")
 def study(*arguments: str, data: Path) -> list[str]:
     """Run a study of short rounds on ``data``, and return the lines that it prints."""
     command = [sys.executable, "-m", "studies", *arguments, *SHORT, "--data", str(data)]
-    environment = os.environ | {"TOX_WORK_DIR": str(tox_folder(ROOT))}
+    environment = os.environ | {"TOX_WORK_DIR": str(some_of_tox(data.with_name("tox"), ("numpy", "torch")))}
     for _ in range(TRIES):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if "run again when the machine is quiet" not in done.stderr:

@@ -59,12 +59,20 @@ from theano.gradient import disconnected_grad  # noqa: E402
 
 __all__ = ["T", "TheanoTrainer", "compiled", "theano"]  # the tuned lane imports Theano from here, after its settings
 
-# An operation without properties counts as one without a version, and each process would compile it again.
-kinds = [theano.graph.op.Op]
-for kind in kinds:
-    kinds += kind.__subclasses__()
+
+def keep_compiled(kind: Any) -> None:  # noqa: ANN401  # Theano has no types
+    """Let each process find what an earlier one has compiled for the operations of a kind.
+
+    Those without properties count as operations without a version (theano/link/c/basic.py, cmodule_key_), and would be
+    compiled anew. Nothing else reads ``__props__`` once the class is made.
+    """
     if getattr(kind, "__props__", None) == ():
         kind.__props__ = ("__class__",)
+    for each in kind.__subclasses__():
+        keep_compiled(each)
+
+
+keep_compiled(theano.graph.op.Op)
 
 
 def compiled(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # Theano has no types

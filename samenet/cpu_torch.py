@@ -41,9 +41,7 @@ def main(arguments: list[str]) -> int:
     """Let pip install ``arguments``, and say first how much that is."""
     options = index_options()
     print(WITHOUT_CUDA.format(options[0].partition("=")[2]) if options else WITH_CUDA, flush=True)  # noqa: T201
-    # To compile all of torch would take as long as to install it: what is imported is compiled then, as uv has it.
-    command = [sys.executable, "-I", "-m", "pip", "install", "--no-compile", *options, *arguments]
-    return subprocess.call(command)  # noqa: S603
+    return subprocess.call([sys.executable, "-I", "-m", "pip", "install", *options, *arguments])  # noqa: S603
 
 
 if __name__ == "__main__":

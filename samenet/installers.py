@@ -155,8 +155,9 @@ class Uv(Installer):
         if known:
             say(f"Downloading at most {sum(known) / 1e6:.1f} MB ({len(wheels)} packages; uv keeps them in its cache)")
         python = str(folder / "bin" / "python")
-        # As pip does: a worker may not be able to keep what it compiles, and would start more slowly each time.
-        compiled = () if "UV_COMPILE_BYTECODE" in os.environ else ("--compile-bytecode",)
+        # As pip does: a worker may not be able to keep what it compiles, and would start more slowly each time. Where
+        # the caller has set uv's variable, that decides.
+        compiled = () if os.environ.get("UV_COMPILE_BYTECODE") else ("--compile-bytecode",)
         quietly = ("--quiet", "--no-deps", *compiled, *self.like_pip)
         run([self.program, "pip", "install", *quietly, "--python", python, *options, *map(str, wheels)])
 

@@ -136,7 +136,8 @@ class LiveWorkers:
         # The pool lives as long as the workers, which die with its threads.
         pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))
         order = shuffled(self.entries, self.plan.seed, self.number)
-        for entry in filter(self._starts_alone, order):
+        # A twin finds what its case has compiled, and not the other way round: the case has the cold phases.
+        for entry in sorted(filter(self._starts_alone, order), key=lambda each: each.role is Role.TWIN):
             self._start(entry, alone=True)
         together = sorted(filterfalse(self._starts_alone, order), key=self._start_seconds, reverse=True)
         list(pool.map(partial(self._start, alone=False), together))

@@ -109,7 +109,7 @@ class Entry:
     def cache_name(self, *, is_own: bool) -> str:
         """Return the name of the folder for what its workers compile.
 
-        If it is not its own, two revisions share it, and a twin that of the case that it repeats.
+        If it is not its own, two revisions of a case share one, and a twin shares that of its case.
         """
         shared = self.of if self.role is Role.TWIN else self.cluster
         owner = self.label if is_own else f"{shared} {self.case.version or ''}"

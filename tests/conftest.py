@@ -35,7 +35,8 @@ PROCESS = "PYTEST_XDIST_WORKER"
 def pytest_configure() -> None:
     """Hear Ctrl-C: what is started in the background ignores it, and so would the campaigns that tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # What is installed by tests is imported a few times: to compile all of it would take longer than that.
+    # What is installed by tests is imported a few times: to compile all of it would take longer than that. pip wants a
+    # false value for its --no-... options.
     os.environ |= {"UV_COMPILE_BYTECODE": "0", "PIP_NO_COMPILE": "no"}
     if PROCESS in os.environ:
         os.environ.pop("COLUMNS", None)  # which readline has set in the process that starts this one

@@ -78,7 +78,7 @@ def test_the_loop_of_the_peak_computes_each_of_its_sums(tmp_path: Path) -> None:
     "worker", [case for case in CASES if case.id == "theano-cpu"], ids=lambda case: case.id, indirect=True
 )
 def test_what_theano_has_compiled_is_found_by_the_next_process(worker: Worker, caches: Path) -> None:
-    """But for one operation of twenty-two, which Theano does not recognise."""
+    """But for a DimShuffle, one of twenty-two operations."""
 
     def compiled(worker: Worker) -> set[Path]:
         worker.build(Workload(), make_split(1200), initial_params(Workload()))

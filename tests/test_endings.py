@@ -19,6 +19,7 @@ from samenet.errors import BusyError, SettingsError
 from samenet.machine.lock import only_campaign
 from samenet.progress import NullProgress
 from samenet.records import State
+from tests.support.command_line import HIDDEN
 
 if TYPE_CHECKING:
     from tests.support.command_line import Bench
@@ -173,7 +174,7 @@ def test_a_strict_or_poor_interpreter_measures(
     bench: Bench, tmp_path: Path, given: list[str], environment: dict[str, Any]
 ) -> None:
     """Neither our own code nor pytest-benchmark's warnings end such a session."""
-    result = bench(*MEASURED, *[each.format(tmp_path) for each in given], **environment)
+    result = bench(*MEASURED, *HIDDEN, *[each.format(tmp_path) for each in given], **environment)
     assert result.returncode == 0, result.stdout + result.stderr
     assert TABLE in result.stdout
     assert "Traceback" not in result.stdout + result.stderr

@@ -30,6 +30,7 @@ from samenet.results import ComparisonRecord, Outcome
 from samenet.stats import Estimate, geometric_mean
 from samenet.storage import as_builtins, read_storage
 from samenet.verdicts import judge
+from tests.support.command_line import TRIES
 from tests.support.saved_runs import failed, record, run, save
 from tests.support.simulated_fleet import simulate
 
@@ -303,9 +304,12 @@ def test_what_is_idle_leaves_the_cpus_alone(*, apart: bool) -> None:
     with opened(Fleet(options={"processes": apart}), print) as client:
         worker = psutil.Process(*client.run(os.getpid).values())
         time.sleep(3)  # until it has settled
-        before, begin = sum(worker.cpu_times()[:2]), time.monotonic()
-        time.sleep(10)
-        used, seconds = sum(worker.cpu_times()[:2]) - before, time.monotonic() - begin
+        for _ in range(TRIES):  # a neighbour makes all that it does take longer
+            before, begin = sum(worker.cpu_times()[:2]), time.monotonic()
+            time.sleep(10)
+            used, seconds = sum(worker.cpu_times()[:2]) - before, time.monotonic() - begin
+            if used <= 0.005 * seconds:
+                break
     assert used <= 0.005 * seconds
 
 

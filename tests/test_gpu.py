@@ -228,9 +228,9 @@ def test_the_kernels_agree_with_the_reference_in_tritons_interpreter(workload: W
         losses = worker.run(reference.steps).losses
         parity = reference.judge(losses, worker.params())
         assert parity.verified, parity.sentence
-        parts = [worker.run(3).losses, worker.run(reference.steps - 3, 3, worker.params()).losses]
+        parts = [worker.run(2).losses, worker.run(reference.steps - 2, 2, worker.params()).losses]  # amid a pass
     assert reference.follows(parts[0])
-    assert parts[1].tolist() == losses[3:].tolist()
+    assert parts[1].tolist() == losses[2:].tolist()
 
 
 def test_the_least_time_of_a_step_follows_from_clocks_cores_and_bus() -> None:

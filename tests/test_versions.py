@@ -266,6 +266,9 @@ def test_uv_makes_the_same_environment(offline: Releases, tmp_path: Path, monkey
     assert made.about.packages["pacer"] == "1.0"
     assert "with uv: " in said[0]
     assert next(made.folder.rglob("pacer*.pyc"))
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "0")
+    other = obtain(version(PACER, "pacer", "1.4"), tmp_path, said.append)
+    assert not list(other.folder.rglob("*.pyc"))
     with pytest.raises(NoInterpreterError, match="pacer"):
         obtain(version(PACER, "pacer", "9.9"), tmp_path, said.append)
 

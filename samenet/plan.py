@@ -111,6 +111,5 @@ class Entry:
 
         If it is not its own, two revisions of a case share one, and a twin shares that of its case.
         """
-        shared = self.of if self.role is Role.TWIN else self.cluster
-        owner = self.label if is_own else f"{shared} {self.case.version or ''}"
+        owner = self.label if is_own else f"{self.group or self.of or self.label} {self.case.version or ''}"
         return hashlib.sha256(owner.encode()).hexdigest()[:12]

@@ -40,7 +40,7 @@ for name in ("pytest", "pandas", "matplotlib", "pydantic"):
     except ModuleNotFoundError:
         continue
     sys.exit(f"{name} is here")
-settings = Settings(data=Path(sys.argv[1]), workload="model=linear,batch_size=100", iterations=20, launches=1)
+settings = Settings(data=Path(sys.argv[1]), workload="hidden=20,batch_size=100", iterations=20, launches=1)
 result = measure(["numpy-cpu"], settings)["numpy-cpu"]
 print(result.state, result.error_rates["validation"], len(result.rounds))
 """
@@ -52,7 +52,7 @@ from samenet import Settings, measure
 from samenet.environments import ROOT
 from samenet.errors import RevisionError
 from samenet.git import present_commit
-quick = {"data": Path(sys.argv[1]), "workload": "model=linear,batch_size=100", "iterations": 20, "launches": 1}
+quick = {"data": Path(sys.argv[1]), "workload": "hidden=20,batch_size=100", "iterations": 20, "launches": 1}
 results = measure(["numpy-cpu", "torch-cpu"], Settings(**quick))
 print(results["numpy-cpu"].state)
 print(results["torch-cpu"].reason)

@@ -40,7 +40,7 @@ class Bench:
         command = [*PYTEST, *QUICK, "--benchmark-storage", str(self.storage), "--data", str(data or self.data)]
         return [*command, *options]
 
-    def environment(self, *frameworks: str, plugins: bool = False, **variables: str) -> dict[str, str]:
+    def environment(self, *, frameworks: Sequence[str] = (), plugins: bool = False, **variables: str) -> dict[str, str]:
         """Return the environment; without ``frameworks`` this interpreter serves numpy, and no other is started."""
         paths = [str(ROOT / "tests" / "plugin")] if plugins else []
         paths += [path for path in [os.environ.get("PYTHONPATH", "")] if path]
@@ -52,14 +52,12 @@ class Bench:
         """Run it to its end."""
         return self.run(self.command(*options, data=data), **environment)
 
-    def run(
-        self, command: Sequence[str], *, frameworks: Sequence[str] = (), **environment: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, command: Sequence[str], **environment: Any) -> subprocess.CompletedProcess[str]:
         """Run another command line of it to its end."""
         return subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment(*frameworks, **environment),
+            env=self.environment(**environment),
             capture_output=True,
             text=True,
             timeout=240,

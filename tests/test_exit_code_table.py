@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -16,6 +15,7 @@ from reports import commands
 from reports.__main__ import main
 from samenet.environments import ROOT
 from samenet.machine.lock import only_campaign
+from tests.support import warm
 from tests.support.command_line import HIDDEN, PYTEST, TRIES
 from tests.support.comparing import save_history, save_pair
 from tests.support.exit_codes import SITUATIONS, Command, Situation
@@ -23,6 +23,7 @@ from tests.support.repository import NUMPY, STEP, Repository
 from tests.support.saved_runs import failed, record, run, save
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
 FULL = "/dev/full"
@@ -87,22 +88,12 @@ def run_pytest(name: str, folder: Path, options: Sequence[str], tmp_path: Path) 
         (tmp_path / file).write_text(text)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "TOX_WORK_DIR": str(tmp_path / "no-tox")}
-    command = [*PYTEST, *options]
+    command = ["env", *PYTEST, *options] if name in PLANTED else [*PYTEST, *options]  # what is planted is imported
     command += [*HIDDEN, "--benchmark-storage", str(tmp_path / "storage")]
-    with ExitStack() as stack:
-        if name == "busy":
-            stack.enter_context(only_campaign())
-        output = stack.enter_context(Path(FULL).open("w")) if name == "stdout" else subprocess.PIPE
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+    if name == "stdout":
+        command = ["bash", "-c", f'exec "$@" > {FULL}', "bash", *command]
+    with only_campaign() if name == "busy" else nullcontext():
+        return warm.run(command, cwd=folder, env=environment, timeout=240)
 
 
 @pytest.mark.parametrize(("situation", "command", "code"), cells(Command.BENCH, Command.AGAINST))
@@ -127,7 +118,7 @@ def test_a_cell_of_pytest(
         repository.edit(NUMPY, STEP, EDITS[name])
     for _ in range(TRIES):
         result = run_pytest(name, repository.folder, options, tmp_path)
-        text = (result.stdout or "") + result.stderr
+        text = result.stdout + result.stderr
         if result.returncode == code or not any(word in text for word in ("contended", "inconclusive  ")):
             break
     else:

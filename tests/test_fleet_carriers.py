@@ -54,7 +54,7 @@ def test_slurm_carries_a_campaign_to_each_node(tmp_path: Path, fleet_repository:
     own_lock = f"export SAMENET_LOCK={folder}/$SLURMD_NODENAME.lock"  # the nodes are one machine
     options |= {"job_script_prologue": [own_lock]}
     fleet = Fleet(tmp_path, fleet_repository, "slurm", options, variables_of(tmp_path, fleet_repository))
-    with slurm(folder), fleet.started("run", "--", *BOTH, *HIDDEN, "--launches", "2", wait_seconds=60) as process:
+    with slurm(folder), fleet.started("run", "--", *BOTH, "--launches", "3", wait_seconds=60) as process:
         fleet.wait("*.jsonl", 1)
         subprocess.run([program("scancel"), "--nodelist", "h2"], check=True)
         code, output = fleet.ended(process)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from samenet.environments import ROOT, tox_folder
+from tests.support import warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,15 +55,7 @@ class Bench:
 
     def run(self, command: Sequence[str], **environment: Any) -> subprocess.CompletedProcess[str]:
         """Run another command line of it to its end."""
-        return subprocess.run(
-            command,
-            cwd=ROOT,
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        return warm.run(command, cwd=ROOT, env=self.environment(**environment), timeout=240)
 
     def tried(self, *options: str, **environment: Any) -> subprocess.CompletedProcess[str]:
         """Run it until the machine has disturbed no case, but not for ever."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from samenet.environments import ROOT
+from tests.support import warm
 from tests.support.command_line import PYTEST, TRIES
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ class Repository:
         command += ["--against", revision, "--data", str(self.data), "--workload", "hidden=100,batch_size=200"]
         command += ["--iterations", "60", "--budget", "3", f"--benchmark-json={saved}", *options]
         environment = os.environ | {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = warm.run(command, cwd=self.folder, env=environment, timeout=300)
         content = saved.read_text() if saved.exists() else ""
         comparison = json.loads(content)["samenet"]["against"] if content else {}
         return done.returncode, done.stdout + done.stderr, comparison

@@ -11,16 +11,16 @@ import pytest
 from impls.lanes import Lane
 from impls.registry import implementations
 from impls.workload import CHOICES, Workload, initial_params
-from samenet.data import Split
 from samenet.reference import Exact, train
 from tests.support.data import make_split
-from tests.support.workers import CASES, assert_agreement
+from tests.support.workers import CASES, assert_agreement, training
 
 if TYPE_CHECKING:
     from samenet.workers import Worker
 
 NETWORKS: list[dict[str, Any]] = [{"activation": name} for name in CHOICES["activation"]] + [{"model": "linear"}]
-BATCH_SIZE = 7  # stands in Theano's C code, which takes seconds to compile
+SIZES = Workload(inputs=31, hidden=15, batch_size=7, n_pool=3, init="glorot_normal", leak=0.875, learning_rate=0.5)
+ROWS = 100
 KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
 KINKED = [name for name in CHOICES["activation"] if name not in {"tanh", "sigmoid"}]
 
@@ -36,25 +36,19 @@ plain_lanes = pytest.mark.parametrize(
 @plain_lanes
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(network.values()))
 def test_every_network_agrees_with_the_reference(worker: Worker, network: dict[str, Any]) -> None:
-    """Losses and weights are within float32's own rounding, with odd sizes, another initialisation and a slope."""
-    sizes = Workload(inputs=31, hidden=13, batch_size=BATCH_SIZE, n_pool=3, init="glorot_normal", leak=0.875)
-    assert_agreement(worker, replace(sizes, **network), rows=100)
+    """Losses and weights are within float32's own rounding, with odd sizes, another initialisation and a slope.
 
-
-@plain_lanes
-@pytest.mark.parametrize("activation", KINKED)
-def test_gradients_at_kinks_are_agreed(worker: Worker, activation: str) -> None:
-    """Blank images leave each unit at its bias, which is a kink: the slope there is the reference's."""
-    sizes = Workload(inputs=4, hidden=5, classes=3, batch_size=BATCH_SIZE, n_pool=2)
-    workload = replace(sizes, activation=activation, learning_rate=0.5)
-    if reason := worker.case.unsupported(workload):
-        pytest.skip(reason)
-    blank = Split(np.zeros((BATCH_SIZE, 4), np.uint8), np.arange(BATCH_SIZE, dtype=np.uint8) % 3)
-    initial = list(initial_params(workload))
-    initial[1] = np.repeat(KINKS, len(initial[1]) // len(KINKS))
-    _, expected = train(workload, blank, tuple(initial), 1, Exact())
-    worker.build(workload, blank, tuple(initial))
-    worker.run(1)
+    At kinks, where weights of zero leave each unit at its bias, the slope is the reference's.
+    """
+    workload = replace(SIZES, **network)
+    assert_agreement(worker, workload, ROWS)
+    if network.get("activation") not in KINKED:
+        return
+    split, initial, _ = training(workload, ROWS)
+    w1, b1, *others = initial
+    kinked = (np.zeros_like(w1), np.repeat(KINKS, len(b1) // len(KINKS)), *others)
+    _, expected = train(workload, split, kinked, 1, Exact())
+    worker.run(1, weights=kinked)
     for found, true in zip(worker.params(), expected, strict=True):
         np.testing.assert_allclose(found, true, rtol=1e-5, atol=1e-6)
 

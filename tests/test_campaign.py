@@ -30,7 +30,7 @@ from samenet.workers import Worker
 from tests.support.campaigns import campaign, entries, plan
 from tests.support.command_line import HIDDEN, TRIES, Bench, records
 from tests.support.data import make_split
-from tests.support.workers import two_cpus
+from tests.support.workers import assert_agreement, two_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +77,6 @@ def audit(worker: Worker) -> Audit:
 
     Once more where the first two do not look as they should.
     """
-    workload = Workload()  # which has been compiled by other tests of this worker
-    worker.build(workload, make_split(1800), initial_params(workload))
     worker.run(5)  # which is where some compile
     five = min(worker.run(5).cpu_seconds for _ in range(3))
     steps = max(5, int(5 * AUDIT_SECONDS * len(worker.cpus) / five))
@@ -110,8 +108,10 @@ def worked_afterwards(worker: Worker) -> float:
 def test_run_returns_only_when_the_work_is_done(worker: Worker) -> None:
     """Twice the steps take more, nothing is left to do afterwards, and no more CPUs were busy than the worker has.
 
-    That is one where tests run in two processes. A neighbour can only add to the first and take from the last.
+    That is one where tests run in two processes. A neighbour can only add to the first and take from the last. The work
+    is that of the reference.
     """
+    assert_agreement(worker, Workload(), rows=1500)
     found = audit(worker)
     assert found.ratio > LEAST_RATIO
     assert min(found.after) < LEFT_OVER
@@ -124,6 +124,7 @@ def test_the_audit_notices_work_that_is_left(tmp_path: Path, monkeypatch: pytest
     python = find_interpreter(UNFINISHED.implementation, {}, ROOT)
     with Worker(UNFINISHED, python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
         worker.load_framework()
+        worker.build(Workload(), make_split(1500), initial_params(Workload()))
         found = audit(worker)
     assert max(found.after) > LEFT_OVER
 
@@ -227,20 +228,12 @@ def test_neighbours_make_a_case_contended() -> None:
     assert max(each.attempt for each in result.rounds) == 2
 
 
+@two_cpus
+@pytest.mark.alone
 def test_one_thread_means_one_cpu(bench: Bench, tmp_path: Path) -> None:
     """With ``--threads 1`` no case uses more than one CPU, XLA's included."""
-    selected = "numpy-cpu or [jax-cpu]"
-    bench(
-        "-k",
-        selected,
-        *HIDDEN,
-        "--threads",
-        "1",
-        "--iterations",
-        "500",
-        "--benchmark-save=one",
-        frameworks=("numpy", "jax"),
-    )
+    options = ("-k", "numpy-cpu or [jax-cpu]", "--threads", "1", "--iterations", "500", "--benchmark-save=one")
+    bench(*options, *HIDDEN, frameworks=("numpy", "jax"))
     results = records(tmp_path)
     assert len(results) == 2
     for name, result in results.items():

@@ -32,7 +32,7 @@ SHORT = ("--iterations", "1", "--threads", "1")
 def study(*arguments: str, data: Path) -> list[str]:
     """Run a study of short rounds on ``data``, and return the lines that it prints."""
     command = [sys.executable, "-m", "studies", *arguments, *SHORT, "--data", str(data)]
-    environment = os.environ | {"TOX_WORK_DIR": str(some_of_tox(data.with_name("tox"), ("numpy", "torch")))}
+    environment = os.environ | {"TOX_WORK_DIR": str(some_of_tox(data.with_name("tox"), ("numpy", "cpp")))}
     for _ in range(TRIES):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if "run again when the machine is quiet" not in done.stderr:
@@ -75,9 +75,9 @@ def test_a_case_is_measured_against_itself(small_mnist: Path) -> None:
 
 def test_speedups_are_measured_both_ways(small_mnist: Path) -> None:
     """A repeat prints every framework's speedup over numpy, interleaved and from the plain suite; then each varies."""
-    few = ("--repeats", "2", "--rounds", "5", "--launches", "1", "--names", "numpy", "torch")
+    few = ("--repeats", "2", "--rounds", "5", "--launches", "1", "--names", "numpy", "cpp")
     first, _, *deviations = study("spread", *few, data=small_mnist)
-    others = ["torch-cpu"]
+    others = ["cpp-cpu"]
     for kind in ("paired", "plain"):
         assert sorted(re.findall(rf"(\S+) \d+\.\d+ {kind}", first)) == others
     for case, line in zip(others, deviations, strict=True):

@@ -48,6 +48,7 @@ NodeName=h2 NodeAddr=127.0.0.1 Port={h2} CPUs=2 RealMemory=4000
 NodeName=h3 NodeAddr=127.0.0.1 Port={h3} CPUs=2 RealMemory=4000
 PartitionName=bench Nodes=h1,h2,h3 Default=YES State=UP OverSubscribe=EXCLUSIVE
 """
+# HOME: what a user's .bashrc starts can take longer than the test.
 SSHD = """
 Port {port}
 ListenAddress 127.0.0.1
@@ -57,6 +58,7 @@ PidFile {folder}/sshd.pid
 UsePAM no
 StrictModes no
 AcceptEnv SAMENET_* TOX_*
+SetEnv HOME={folder}
 """
 
 

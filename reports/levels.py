@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ruptures import KernelCPD
-from scipy.special import stdtrit
 
-from samenet.stats import CONFIDENCE, Estimate
+from samenet.stats import CONFIDENCE, Estimate, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +126,7 @@ class Levels:
         sizes = [self.edges[place + 1] - self.edges[place] for place in (level, -2)]
         variance = sum(min(self.spread**2, math.pi / 2 * self.slow_spread**2 / size) for size in sizes)
         degrees = len(self.logs) - len(self.heights)
-        reach = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
+        reach = t_quantile(degrees, (1 + CONFIDENCE) / 2) * math.sqrt(variance)
         middle = self.heights[-1] - self.heights[level]
         value, low, high = (math.exp(min(LONGEST, middle + side * reach)) for side in (0, -1, 1))
         return Estimate(value, min(value, low), max(value, high)) if low > 0 else None

@@ -8,9 +8,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
-from samenet.stats import CONFIDENCE, Estimate
+from samenet.stats import CONFIDENCE, Estimate, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +99,6 @@ def stored_ratio(
     variance = within_run(numerator) ** 2 + within_run(denominator) ** 2 + 2 * variation.between**2
     if math.isnan(variance):
         return Estimate(value)
-    reach = min(LONGEST, float(stdtrit(variation.degrees, (1 + confidence) / 2)) * math.sqrt(variance))
+    reach = min(LONGEST, t_quantile(variation.degrees, (1 + confidence) / 2) * math.sqrt(variance))
     low, high = value * math.exp(-reach), value * math.exp(reach)
     return Estimate(value, low, high) if 0 < low <= value <= high < math.inf else Estimate(value)

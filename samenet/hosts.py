@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from samenet.records import Quantity
 from samenet.results import Outcome
-from samenet.stats import CONFIDENCE, geometric_mean
+from samenet.stats import CONFIDENCE, geometric_mean, t_quantile
 from samenet.verdicts import confidence, outcome
 
 if TYPE_CHECKING:
@@ -112,5 +111,5 @@ def odd_hosts(values: Mapping[str, float], chance: float) -> tuple[str, ...]:
 
 def farthest_by_chance(count: int, chance: float) -> float:
     """Return how far, in standard deviations, the farthest of so many normal values is with this chance."""
-    t = float(stdtrit(count - 2, 1 - chance / (2 * count)))
+    t = t_quantile(count - 2, 1 - chance / (2 * count))
     return t * (count - 1) / math.sqrt((count - 2 + t**2) * count)

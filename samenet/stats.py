@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,13 +122,20 @@ def median(values: Mapping[Key, float], confidence: float = CONFIDENCE) -> Estim
     return geometric_mean([math.log(np.median(group)) for group in groups], confidence)
 
 
+def t_quantile(degrees: float, probability: float) -> float:
+    """Return what a value of Student's t distribution with so many degrees of freedom is below with ``probability``."""
+    from scipy.special import stdtrit  # noqa: PLC0415  # takes as long to import as all of samenet
+
+    return float(stdtrit(degrees, probability))
+
+
 def geometric_mean(logs: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Return the geometric mean of values with these logarithms, with Student's t; one alone has no interval."""
     middle = math.exp(np.mean(logs))
     if len(logs) < 2:
         return Estimate(middle)
     error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
-    half = float(stdtrit(len(logs) - 1, (1 + confidence) / 2)) * error
+    half = t_quantile(len(logs) - 1, (1 + confidence) / 2) * error
     return Estimate(middle, middle * math.exp(-half), middle * math.exp(half), error)
 
 

@@ -60,7 +60,7 @@ IMPLEMENTATIONS = (
         devices=DEVICES,
         remedies=REMEDIES,
         lane=Lane.TUNED,
-        manifest=PLAIN | SCAN,
+        manifest=PLAIN | SCAN | {"blas": f"{XLA['blas']}; the first matrix is stored transposed"},
         manifest_on_gpu=SCAN_ON_GPU,
         precisions=PRECISIONS,
     ),

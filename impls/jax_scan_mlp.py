@@ -13,19 +13,28 @@ from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import PRECISIONS, JaxBase, find_device, log_probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from impls.interface import Batches, Float32, Params
     from impls.lanes import Device
     from impls.workload import Workload
 
 
+def with_first_transposed(params: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the weights with the first matrix transposed, as the loop has it: with it XLA is faster on a CPU."""
+    first, *others = params
+    return (first.T, *others)
+
+
 def training_loop(workload: Workload, data: Batches) -> Callable[..., Any]:
-    """Return the loop as a function of its length, the weights, the first minibatch, images and labels."""
+    """Return the loop as a function of its length, the weights, the first minibatch, images and labels.
+
+    The first matrix of the weights is transposed.
+    """
     network = log_probabilities(workload)
 
     def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-        log_softmax = network(params, x)
+        log_softmax = network(with_first_transposed(params), x)
         # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
         # element at a time.
         return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
@@ -112,8 +121,17 @@ class JaxScanTrainer(JaxBase):
         jax.config.update("jax_default_matmul_precision", PRECISIONS[workload.precision])
         self._device = find_device(device)
         self._images, self._labels = data.images, data.labels
-        shapes = tuple(jax.ShapeDtypeStruct(shape, np.float32) for shape in workload.shapes.values())
+        first, *others = workload.shapes.values()
+        shapes = tuple(jax.ShapeDtypeStruct(shape, np.float32) for shape in (first[::-1], *others))
         self._loops = compile_loops(training_loop(workload, data), shapes, self._images, self._labels)
+
+    def load(self, params: Params) -> None:
+        """Overwrite the weights with a copy of ``params``."""
+        super().load(with_first_transposed(params))
+
+    def params(self) -> Params:
+        """Return a host copy of the weights."""
+        return with_first_transposed(super().params())
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""

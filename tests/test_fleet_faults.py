@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,6 +25,7 @@ from tests.support.fleets import LONG, Fleet, folder_of, full_disk, over_ssh, pr
 from tests.support.repository import NUMPY, STEP, Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("fleet")
@@ -76,8 +78,7 @@ def test_kills_and_a_hang_cost_one_host_each(tmp_path: Path, fleet_repository: R
         processes_of("h2", "pytest bench/")[0].kill()
         processes_of("h3", "pytest bench/")[0].send_signal(signal.SIGSTOP)
         kill_sshd(ssh.folder)
-        for each in processes_of("h1"):
-            each.kill()
+        kill(processes_of("h1"))
         for number in range(MOST_RESTARTS + 1):
             if number == 2:
                 start_sshd(ssh.folder / "sshd")
@@ -106,8 +107,7 @@ def test_what_was_finished_is_collected_when_a_part_of_dask_is_killed(
     with over_ssh(tmp_path, fleet_repository, {name: {} for name in NODES[:2]}) as ssh:
         with ssh.started("run", "--", *LONG, hosts=2) as process:
             ssh.wait("*.jsonl", 2)
-            for each in [*processes_of("h0"), *processes_of("h2", "pytest bench/")]:
-                each.kill()
+            kill([*processes_of("h0"), *processes_of("h2", "pytest bench/")])
             code, output = ssh.ended(process)
         assert code == 3, output
         assert output.count("lost, ") == 2
@@ -150,8 +150,7 @@ def test_a_sweep_goes_on_without_a_host_that_died(tmp_path: Path, fleet_reposito
         with fleet.started("run", *arguments, hosts=2, wait_seconds=8) as process:
             fleet.wait("*.jsonl", 2)
             kill_sshd(fleet.folder)  # so that no worker can be started again
-            for each in processes_of("h2"):
-                each.kill()
+            kill(processes_of("h2"))
             code, output = fleet.ended(process)
     assert code == 0, output
     assert "h2: lost (--seed 1), it went away; " in output
@@ -161,6 +160,13 @@ def test_a_sweep_goes_on_without_a_host_that_died(tmp_path: Path, fleet_reposito
     assert sorted(run.campaign.seed for run in runs) == [0, 1, 2, 3]
     assert {launch.launch for run in runs for launch in run["numpy-cpu"].launches} == {0, 1, 2}
     assert fleet.hosts_with("*.jsonl") == ["h2"]  # what it had sent
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """Kill them all; some end with the first."""
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 def kill_sshd(folder: Path) -> None:

@@ -54,16 +54,17 @@ from dataclasses import replace
 import jax
 from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import JaxTrainer
-from impls.jax_scan_mlp import of_fixed_length, training_loop
+from impls.jax_scan_mlp import of_fixed_length, training_loop, with_first_transposed
 found = {"lanes": {}}
 params = initial_params(workload)
+weights = with_first_transposed(params)
 for precision in "float32", "tf32", "bfloat16":
     described = replace(workload, precision=precision)
     plain = made(JaxTrainer, described)  # and the precision is set for both
     loop = of_fixed_length(training_loop(described, Batches(images, labels, 50)))
     traced = {
         "jax": plain._step.trace(params, 0, images, labels),
-        "jax-scan": loop.trace(LENGTHS[0], params, 0, images, labels),
+        "jax-scan": loop.trace(LENGTHS[0], weights, 0, images, labels),
     }
     for name, trace in traced.items():
         text = trace.lower(lowering_platforms=("cuda",)).as_text()
@@ -73,7 +74,7 @@ for precision in "float32", "tf32", "bfloat16":
             "donated": text.count("tf.aliasing_output") + text.count("jax.buffer_donor"),
             "doubles": "f64" in text,
         }
-texts = {length: loop.lower(length, params, 0, images, labels).compile().as_text() for length in LENGTHS}
+texts = {length: loop.lower(length, weights, 0, images, labels).compile().as_text() for length in LENGTHS}
 found["lengths"] = LENGTHS
 found["loops"] = {length: len(re.findall(r" while\\(", text)) for length, text in texts.items()}
 found["counts"] = {length: re.findall(r'"known_trip_count":{"n":"(\\d+)"}', text) for length, text in texts.items()}

@@ -38,6 +38,8 @@ SCAN_ON_GPU = XLA_ON_GPU | {
     "loop": f"compiled, {' or '.join(map(str, reversed(LENGTHS)))} steps a call",
 }
 
+TRANSPOSED = "; the first matrix is stored transposed"
+
 PLAIN = XLA | {"compile": STEP, "loop": "Python", "loss": "log_softmax, fused by XLA"}
 
 IMPLEMENTATIONS = (
@@ -60,8 +62,8 @@ IMPLEMENTATIONS = (
         devices=DEVICES,
         remedies=REMEDIES,
         lane=Lane.TUNED,
-        manifest=PLAIN | SCAN | {"blas": f"{XLA['blas']}; the first matrix is stored transposed"},
-        manifest_on_gpu=SCAN_ON_GPU,
+        manifest=PLAIN | SCAN | {"loop": f"{SCAN['loop']}{TRANSPOSED}"},
+        manifest_on_gpu=SCAN_ON_GPU | {"loop": f"{SCAN_ON_GPU['loop']}{TRANSPOSED}"},
         precisions=PRECISIONS,
     ),
 )

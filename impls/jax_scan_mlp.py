@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from impls.workload import Workload
 
 
-def with_first_transposed(params: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the weights with the first matrix transposed, as the loop has it: with it XLA is faster on a CPU."""
+def transpose_first(params: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the weights with the first matrix transposed, as the loop has it, or back: XLA is faster so on a CPU."""
     first, *others = params
     return (first.T, *others)
 
@@ -34,7 +34,7 @@ def training_loop(workload: Workload, data: Batches) -> Callable[..., Any]:
     network = log_probabilities(workload)
 
     def cost(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-        log_softmax = network(with_first_transposed(params), x)
+        log_softmax = network(transpose_first(params), x)
         # A product, because the gradient of a look-up is a scatter, which XLA's CPU code does not fuse and does one
         # element at a time.
         return -jnp.sum(log_softmax * jax.nn.one_hot(y, log_softmax.shape[1])) / len(y)
@@ -127,11 +127,11 @@ class JaxScanTrainer(JaxBase):
 
     def load(self, params: Params) -> None:
         """Overwrite the weights with a copy of ``params``."""
-        super().load(with_first_transposed(params))
+        super().load(transpose_first(params))
 
     def params(self) -> Params:
         """Return a host copy of the weights."""
-        return with_first_transposed(super().params())
+        return transpose_first(super().params())
 
     def run(self, steps: int, first: int = 0) -> Float32:
         """Do ``steps`` updates, then wait for the device."""

@@ -144,10 +144,9 @@ class Service:
         ``build_seconds`` includes the transfer of the data. ``transfer_seconds`` is the transfer alone, to a device
         that has been used before, and None on the CPU, where the data are already.
         """
-        if self._trainer is not None:  # a second build must not need memory for two
-            self._trainer = None
-            gc.unfreeze()
-            gc.collect()  # some trainers refer to themselves
+        self._trainer = None  # a second build must not need memory for two
+        gc.unfreeze()
+        gc.collect()  # some trainers refer to themselves
         described, target = Workload(**workload), Device.parse(device)
         data = Batches(scale(unpack(images)), unpack(labels).astype(np.int32), described.batch_size)
         self._initial = tuple(map(unpack, initial))

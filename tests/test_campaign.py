@@ -1,4 +1,4 @@
-"""A campaign on a real machine: equal resources, finished work, neighbours, and when it stops."""
+"""A campaign on a real machine: equal resources, neighbours, and when it stops."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from impls.lanes import Case, Device, Implementation
-from impls.workload import Workload, initial_params
+from impls.workload import initial_params
 from samenet import live_workers, measure
-from samenet.environments import ROOT, find_interpreter
 from samenet.live_round import LEAD_IN_STEPS
-from samenet.machine.counters import Watch
 from samenet.machine.cpus import choose_cpus
 from samenet.plan import Role
 from samenet.protocols import Iterations, Settings, marks
@@ -26,24 +23,15 @@ from samenet.records import State
 from samenet.reference import Exact, error_rate, train
 from samenet.rounds import steps_for
 from samenet.stats import SEQUENTIAL_CONFIDENCE
-from samenet.workers import Worker
 from tests.support.campaigns import campaign, entries, plan
 from tests.support.command_line import HIDDEN, TRIES, Bench, records
-from tests.support.data import make_split
-from tests.support.workers import assert_agreement, two_cpus
+from tests.support.workers import two_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from samenet.results import CaseResult
-
-UNFINISHED = Case(
-    Implementation(
-        name="unfinished", trainer="faulty_trainers:Unfinished", environment="numpy", packages=(("numpy", "numpy"),)
-    ),
-    Device("cpu"),
-)
 
 
 @contextmanager
@@ -57,76 +45,6 @@ def burners(cpus: Sequence[int]) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-
-
-AUDIT_SECONDS = 0.25  # of each CPU in a run, about
-LEAST_RATIO = 1.3  # of the CPU time of twice the steps
-LEFT_OVER = 0.4  # share of a run's CPU time after it, between BLAS threads that look for work and half of the work
-
-
-class Audit(NamedTuple):
-    """Of some runs: how often the CPU time of twice the steps, the shares used afterwards, and the most CPUs busy."""
-
-    ratio: float
-    after: list[float]
-    cpus: float
-
-
-def audit(worker: Worker) -> Audit:
-    """Compare a run with one of twice the steps, by CPU time: neighbours lengthen the wall time far more.
-
-    Once more where the first two do not look as they should.
-    """
-    worker.run(5)  # which is where some compile
-    five = min(worker.run(5).cpu_seconds for _ in range(3))
-    steps = max(5, int(5 * AUDIT_SECONDS * len(worker.cpus) / five))
-    once, twice, after = [], [], []
-    for _ in range(2):
-        once.append(worker.run(steps))
-        worked_afterwards(worker)  # or it would count for the next run
-        twice.append(double := worker.run(2 * steps))
-        after.append(worked_afterwards(worker) / double.cpu_seconds)
-        if after[-1] < LEFT_OVER and double.cpu_seconds > LEAST_RATIO * once[-1].cpu_seconds:
-            break
-    ratio = min(run.cpu_seconds for run in twice) / min(run.cpu_seconds for run in once)
-    return Audit(ratio, after, max(run.cpu_seconds / run.wall_seconds for run in once + twice))
-
-
-def worked_afterwards(worker: Worker) -> float:
-    """Return the CPU seconds that ``worker`` uses without a request, until it uses none for a while."""
-    used = 0.0
-    for _ in range(20):
-        watch = Watch(worker.pid, worker.cpus)
-        time.sleep(0.1)  # more than the 60 ms for which OpenBLAS's threads look for work
-        more = watch.stop().worker_seconds or 0.0
-        used += more
-        if more < 0.001:
-            break
-    return used
-
-
-def test_run_returns_only_when_the_work_is_done(worker: Worker) -> None:
-    """Twice the steps take more, nothing is left to do afterwards, and no more CPUs were busy than the worker has.
-
-    That is one where tests run in two processes. A neighbour can only add to the first and take from the last. The work
-    is that of the reference.
-    """
-    assert_agreement(worker, Workload(), rows=1500)
-    found = audit(worker)
-    assert found.ratio > LEAST_RATIO
-    assert min(found.after) < LEFT_OVER
-    assert found.cpus <= 1.05 * len(worker.cpus)
-
-
-def test_the_audit_notices_work_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trainer that returns half-way continues without a request, unless a neighbour keeps it from running."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "plugin"))
-    python = find_interpreter(UNFINISHED.implementation, {}, ROOT)
-    with Worker(UNFINISHED, python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
-        worker.load_framework()
-        worker.build(Workload(), make_split(1500), initial_params(Workload()))
-        found = audit(worker)
-    assert max(found.after) > LEFT_OVER
 
 
 def test_every_entry_has_one_block_in_each_turn() -> None:

@@ -88,12 +88,11 @@ def run_pytest(name: str, folder: Path, options: Sequence[str], tmp_path: Path) 
         (tmp_path / file).write_text(text)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "TOX_WORK_DIR": str(tmp_path / "no-tox")}
-    command = ["env", *PYTEST, *options] if name in PLANTED else [*PYTEST, *options]  # what is planted is imported
-    command += [*HIDDEN, "--benchmark-storage", str(tmp_path / "storage")]
+    command = [*PYTEST, *options, *HIDDEN, "--benchmark-storage", str(tmp_path / "storage")]
     if name == "stdout":
         command = ["bash", "-c", f'exec "$@" > {FULL}', "bash", *command]
     with only_campaign() if name == "busy" else nullcontext():
-        return warm.run(command, cwd=folder, env=environment, timeout=240)
+        return warm.run(command, cwd=folder, env=environment, timeout=240, fresh=name in PLANTED)
 
 
 @pytest.mark.parametrize(("situation", "command", "code"), cells(Command.BENCH, Command.AGAINST))

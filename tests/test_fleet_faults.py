@@ -163,7 +163,7 @@ def test_a_sweep_goes_on_without_a_host_that_died(tmp_path: Path, fleet_reposito
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
-    """Kill them all; some end with the first."""
+    """Kill them all; one may have ended with another."""
     for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.kill()

@@ -54,10 +54,10 @@ from dataclasses import replace
 import jax
 from impls.jax_lanes import LENGTHS
 from impls.jax_mlp import JaxTrainer
-from impls.jax_scan_mlp import of_fixed_length, training_loop, with_first_transposed
+from impls.jax_scan_mlp import of_fixed_length, training_loop, transpose_first
 found = {"lanes": {}}
 params = initial_params(workload)
-weights = with_first_transposed(params)
+weights = transpose_first(params)
 for precision in "float32", "tf32", "bfloat16":
     described = replace(workload, precision=precision)
     plain = made(JaxTrainer, described)  # and the precision is set for both

@@ -1,17 +1,19 @@
-"""Every implementation computes the same network, and the tolerance would notice one that does not."""
+"""Every implementation trains the same network and has done so when it returns; one that does not is noticed."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from impls.lanes import Case, Device
+from impls.lanes import Case, Device, Implementation
 from impls.registry import bounds
 from impls.workload import CHOICES, Workload, initial_params
 from samenet.environments import ROOT, find_interpreter
+from samenet.machine.counters import Watch
 from samenet.machine.cpus import choose_cpus
 from samenet.reference import Exact, Reference, Rounded, error_rate, train
 from samenet.workers import Worker
@@ -22,9 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from impls.interface import Float32, Params
-    from impls.lanes import Implementation
 
-# Besides the default one, which each lane trains in tests/test_campaign.py.
+# Besides the default one and one with odd sizes, each of which a test below trains for more than parity.
 WORKLOADS = [
     Workload(inputs=17, hidden=1, classes=3, batch_size=64, seed=2, learning_rate=0.5),
     Workload(inputs=5, hidden=101, classes=7, batch_size=1, seed=3, init="book"),
@@ -36,6 +37,17 @@ LOWER = [
     for precision in CHOICES["precision"][1:]
     if not case.unsupported(Workload(precision=precision))
 ]
+
+AUDIT_SECONDS = 0.25  # of each CPU in a run, about
+LEAST_RATIO = 1.3  # of the CPU time of twice the steps
+LEFT_OVER = 0.4  # share of a run's CPU time after it, between BLAS threads that look for work and half of the work
+
+UNFINISHED = Case(
+    Implementation(
+        name="unfinished", trainer="faulty_trainers:Unfinished", environment="numpy", packages=(("numpy", "numpy"),)
+    ),
+    Device("cpu"),
+)
 
 
 def describe(workload: Workload) -> str:
@@ -87,6 +99,71 @@ def test_a_run_starts_from_the_initial_weights_or_continues(worker: Worker) -> N
     for first in (7, 13):
         parts = [worker.run(first).losses, worker.run(20 - first, first, worker.params()).losses]
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6)
+
+
+class Audit(NamedTuple):
+    """Of some runs: how often the CPU time of twice the steps, the shares used afterwards, and the most CPUs busy."""
+
+    ratio: float
+    after: list[float]
+    cpus: float
+
+
+def audit(worker: Worker) -> Audit:
+    """Compare a run with one of twice the steps, by CPU time: neighbours lengthen the wall time far more.
+
+    Once more where the first two do not look as they should.
+    """
+    worker.run(5)  # which is where some compile
+    five = min(worker.run(5).cpu_seconds for _ in range(3))
+    steps = max(5, int(5 * AUDIT_SECONDS * len(worker.cpus) / five))
+    once, twice, after = [], [], []
+    for _ in range(2):
+        once.append(worker.run(steps))
+        worked_afterwards(worker)  # or it would count for the next run
+        twice.append(double := worker.run(2 * steps))
+        after.append(worked_afterwards(worker) / double.cpu_seconds)
+        if after[-1] < LEFT_OVER and double.cpu_seconds > LEAST_RATIO * once[-1].cpu_seconds:
+            break
+    ratio = min(run.cpu_seconds for run in twice) / min(run.cpu_seconds for run in once)
+    return Audit(ratio, after, max(run.cpu_seconds / run.wall_seconds for run in once + twice))
+
+
+def worked_afterwards(worker: Worker) -> float:
+    """Return the CPU seconds that ``worker`` uses without a request, until it uses none for a while."""
+    used = 0.0
+    for _ in range(20):
+        watch = Watch(worker.pid, worker.cpus)
+        time.sleep(0.1)  # more than the 60 ms for which OpenBLAS's threads look for work
+        more = watch.stop().worker_seconds or 0.0
+        used += more
+        if more < 0.001:
+            break
+    return used
+
+
+def test_run_returns_only_when_the_work_is_done(worker: Worker) -> None:
+    """The work is the reference's, twice the steps take more, and nothing is left to do afterwards.
+
+    No more CPUs were busy than the worker has, which is one where tests run in two processes. A neighbour can only add
+    to the CPU time and take from the CPUs.
+    """
+    assert_agreement(worker, Workload(), rows=1800)
+    found = audit(worker)
+    assert found.ratio > LEAST_RATIO
+    assert min(found.after) < LEFT_OVER
+    assert found.cpus <= 1.05 * len(worker.cpus)
+
+
+def test_the_audit_notices_work_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that returns half-way continues without a request, unless a neighbour keeps it from running."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "plugin"))
+    python = find_interpreter(UNFINISHED.implementation, {}, ROOT)
+    with Worker(UNFINISHED, python, ROOT, cpus=choose_cpus(None), folder=tmp_path) as worker:
+        worker.load_framework()
+        worker.build(Workload(), make_split(1800), initial_params(Workload()))
+        found = audit(worker)
+    assert max(found.after) > LEFT_OVER
 
 
 @pytest.fixture(scope="module")

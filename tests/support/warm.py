@@ -1,6 +1,7 @@
 """``python -m`` in a fork of a process that has imported what takes longest, which is half of a tiny campaign.
 
-Nothing of this project is imported before the fork.
+No module of this project is imported before the fork, but for this file. What a fork does not show: how Python starts
+(``sitecustomize``, hash seeds) and how it ends (modules are not freed), and whether somebody keeps the output open.
 """
 
 from __future__ import annotations
@@ -12,57 +13,71 @@ import json
 import os
 import re
 import runpy
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numpy", "pandas", "pytest", "rich.live", "scipy.special")
-AT_THE_START = re.compile("PYTHON(?!PATH$)|LC_|LANG|LD_|OMP_|OPENBLAS_")  # variables that are not read again
-POLL_SECONDS = 0.01
+# Variables that none of them has read: where another one differs, a command gets a process of its own.
+READ_LATER = re.compile("CI|COLUMNS|PATH|PYTHONPATH|TMPDIR|(GITHUB|PIP|PYTEST|SAMENET|TOX|UV)_.*")
 
 
-def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float) -> CompletedProcess[str]:
-    """Run ``command`` to its end, as ``subprocess.run`` does, which takes all but ``python -m`` with usual variables.
+class Server(NamedTuple):
+    """The process that is forked: where it takes requests and answers, and the variables that it has started with."""
+
+    requests: IO[str]
+    answers: IO[str]
+    started_with: dict[str, str]
+
+
+def run(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float, fresh: bool = False
+) -> CompletedProcess[str]:
+    """Run ``command`` to its end, and return its output.
+
+    ``python -m`` runs in a fork, unless it should be ``fresh`` or has other variables that are read at the start.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than ``timeout``, in seconds.
     """
-    if tuple(command[:2]) != (sys.executable, "-m") or at_the_start(env) != at_the_start(os.environ):
+    is_module = tuple(command[:2]) == (sys.executable, "-m")
+    if fresh or not is_module or at_the_start(env) != server().started_with:
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
-        requests, answers = server()
         request = {"arguments": command[2:], "folder": str(cwd), "variables": dict(env), "timeout": timeout}
-        requests.write(json.dumps(request | {"outputs": [output.name, errors.name]}) + "\n")
-        requests.flush()
-        code = json.loads(answers.readline())
-        if code is None:
-            raise subprocess.TimeoutExpired(list(command), timeout)
+        server().requests.write(json.dumps(request | {"outputs": [output.name, errors.name]}) + "\n")
+        server().requests.flush()
+        if not (answer := server().answers.readline()):
+            server.cache_clear()
+            raise RuntimeError(f"the process that runs {command} in a fork has ended")
+        if (code := json.loads(answer)) is None:
+            raise subprocess.TimeoutExpired(list(command), timeout, output.read(), errors.read())
         return CompletedProcess(list(command), code, output.read(), errors.read())
 
 
 def at_the_start(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return those that are read when Python or one of the packages starts."""
-    return {name: value for name, value in variables.items() if AT_THE_START.match(name)}
+    """Return those that Python or one of the packages may read when it starts."""
+    return {name: value for name, value in variables.items() if not READ_LATER.fullmatch(name)}
 
 
 @functools.cache
-def server() -> tuple[IO[str], IO[str]]:
+def server() -> Server:
     """Start the process that is forked; it ends with this one, which closes its input."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command, pipe = [sys.executable, "-m", __name__], subprocess.PIPE
     process = subprocess.Popen(command, cwd=ROOT, env=variables, stdin=pipe, stdout=pipe, text=True)
     assert process.stdin
     assert process.stdout
-    return process.stdin, process.stdout
+    return Server(process.stdin, process.stdout, at_the_start(variables))
 
 
 def serve() -> None:
@@ -81,7 +96,7 @@ def serve() -> None:
 
 
 def become(arguments: list[str], folder: str, variables: dict[str, str], outputs: list[str]) -> None:
-    """Run a module as a new process with these variables would, but for its end: to free all modules takes as long."""
+    """Run a module as a new process would, and end without freeing all modules, which takes a quarter of a second."""
     for number, path in enumerate([os.devnull, *outputs]):
         file = os.open(path, os.O_RDWR)
         os.dup2(file, number)
@@ -111,15 +126,13 @@ def leave(code: int) -> NoReturn:
 
 def wait(child: int, timeout: float) -> int | None:
     """Return a child's exit code, or None where it had to be killed."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(POLL_SECONDS)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    descriptor = os.pidfd_open(child)
+    ended, _, _ = select.select([descriptor], [], [], timeout)
+    os.close(descriptor)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 if __name__ == "__main__":

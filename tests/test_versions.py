@@ -372,10 +372,10 @@ def test_a_worker_with_another_version_is_noticed(
 
 
 def measured(bench: Bench, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a small comparison, save it as ``one``, and return what it printed."""
+    """Run a small comparison on a quiet machine, save it as ``one``, and return what it printed."""
     little = ("--data", str(bench.data), "--iterations", "60", "--budget", "3", "-rs")
     storage = ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
-    return bench.run([*PYTEST, *little, *storage, *options])
+    return bench.run_until_quiet([*PYTEST, *little, *storage, *options])
 
 
 @pytest.mark.parametrize(

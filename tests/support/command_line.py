@@ -59,10 +59,14 @@ class Bench:
 
     def tried(self, *options: str, **environment: Any) -> subprocess.CompletedProcess[str]:
         """Run it until the machine has disturbed no case, but not for ever."""
+        return self.run_until_quiet(self.command(*options), **environment)
+
+    def run_until_quiet(self, command: Sequence[str], **environment: Any) -> subprocess.CompletedProcess[str]:
+        """Run another command line of it until the machine has disturbed no case, but not for ever."""
         for _ in range(TRIES):
             for stale in self.storage.rglob("*.json"):
                 stale.unlink()
-            result = self(*options, **environment)
+            result = self.run(command, **environment)
             if not disturbed(result.stdout):
                 break
         return result

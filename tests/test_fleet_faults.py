@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,14 +17,13 @@ from samenet.fleet.tasks import MOST_RESTARTS
 from samenet.machine.lock import only_campaign
 from samenet.saved import read_run
 from samenet.storage import read_storage
-from tests.support.carriers import NODES, start_sshd
+from tests.support.carriers import NODES, kill, start_sshd
 from tests.support.command_line import QUICK
 from tests.support.data import write_dataset
 from tests.support.fleets import LONG, Fleet, folder_of, full_disk, over_ssh, processes_of, wait_until
 from tests.support.repository import NUMPY, STEP, Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("fleet")
@@ -160,13 +158,6 @@ def test_a_sweep_goes_on_without_a_host_that_died(tmp_path: Path, fleet_reposito
     assert sorted(run.campaign.seed for run in runs) == [0, 1, 2, 3]
     assert {launch.launch for run in runs for launch in run["numpy-cpu"].launches} == {0, 1, 2}
     assert fleet.hosts_with("*.jsonl") == ["h2"]  # what it had sent
-
-
-def kill(processes: Sequence[psutil.Process]) -> None:
-    """Kill them all; one may have ended with another."""
-    for each in processes:
-        with suppress(psutil.NoSuchProcess):
-            each.kill()
 
 
 def kill_sshd(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 NODES = ("h1", "h2", "h3")
 READY_SECONDS = 30.0
@@ -94,6 +93,13 @@ def wait_for(is_ready: list[str], folder: Path, says: str) -> None:
     raise TimeoutError(f"{done}\n{logs}")
 
 
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill them all; one may have ended with another."""
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
 @contextmanager
 def daemons(folder: Path) -> Iterator[None]:
     """Kill what has to do with the folder above this one, by command lines and variables."""
@@ -103,7 +109,7 @@ def daemons(folder: Path) -> Iterator[None]:
         for process in psutil.process_iter(["cmdline", "environ"]):
             found = [*(process.info["cmdline"] or []), *(process.info["environ"] or {}).values()]
             if process.pid != os.getpid() and any(str(folder.parent) in part for part in found):
-                process.send_signal(signal.SIGKILL)
+                kill([process])
 
 
 @contextmanager

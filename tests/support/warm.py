@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numpy", "pandas", "pytest", "rich.live", "scipy.special")
-# Variables that none of them has read: where another one differs, a command gets a process of its own.
-READ_LATER = re.compile("CI|COLUMNS|PATH|PYTHONPATH|TMPDIR|(GITHUB|PIP|PYTEST|SAMENET|TOX|UV)_.*")
+# Variables that none of them reads: where another one differs, a command gets a process of its own. scikit-learn sets
+# those of OpenMP (KMP) wherever it is imported, here for the digits.
+READ_LATER = re.compile("CI|COLUMNS|PATH|PYTHONPATH|TMPDIR|(GITHUB|KMP|PIP|PYTEST|SAMENET|TOX|UV)_.*")
+VARIABLES = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # before a test sets others
 
 
 class Server(NamedTuple):
-    """The process that is forked: where it takes requests and answers, and the variables that it has started with."""
+    """The process that is forked: where it takes requests, and where it answers."""
 
     requests: IO[str]
     answers: IO[str]
-    started_with: dict[str, str]
 
 
 def run(
@@ -50,7 +51,7 @@ def run(
         subprocess.TimeoutExpired: it took longer than ``timeout``, in seconds.
     """
     is_module = tuple(command[:2]) == (sys.executable, "-m")
-    if fresh or not is_module or at_the_start(env) != server().started_with:
+    if fresh or not is_module or at_the_start(env) != at_the_start(VARIABLES):
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
         request = {"arguments": command[2:], "folder": str(cwd), "variables": dict(env), "timeout": timeout}
@@ -72,12 +73,11 @@ def at_the_start(variables: Mapping[str, str]) -> dict[str, str]:
 @functools.cache
 def server() -> Server:
     """Start the process that is forked; it ends with this one, which closes its input."""
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command, pipe = [sys.executable, "-m", __name__], subprocess.PIPE
-    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdin=pipe, stdout=pipe, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, env=VARIABLES, stdin=pipe, stdout=pipe, text=True)
     assert process.stdin
     assert process.stdout
-    return Server(process.stdin, process.stdout, at_the_start(variables))
+    return Server(process.stdin, process.stdout)
 
 
 def serve() -> None:

@@ -69,15 +69,19 @@ class Display:
         if self._is_log and time.monotonic() - self._last > LOG_SECONDS:
             self._log(f"{text} ({self._elapsed:.0f} s)")
 
+    def preview(self, results: Results) -> None:
+        """Some entries of the first launch have started, and these are their first figures."""
+        if self._is_log:
+            self._log(so_far.sentence(results))
+        else:
+            self._table = so_far.table(results)
+
     def show(self, results: Results) -> None:
         """A launch has ended, and these are the results so far."""
         self._launches += 1
-        if self._is_log:
-            self._log(so_far.sentence(results))
-            return
         left = so_far.seconds_left(results, self._budget, self._launches)
         self._end = self._elapsed + left if left else 0.0
-        self._table = so_far.table(results)
+        self.preview(results)
 
     def _log(self, line: str) -> None:
         self._last = time.monotonic()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from samenet.journal import Journal
     from samenet.plan import Entry, Plan
     from samenet.progress import Progress
-    from samenet.results import CaseResult
+    from samenet.results import CaseResult, Results
 
 
 MOST_LAUNCHES = 60  # where the plan leaves their number open
@@ -47,7 +47,7 @@ class Campaign:
     journal: Journal
     progress: Progress
     wanted: Callable[[Mapping[str, CaseResult]], Collection[str]] | None = None
-    show: Callable[[Campaign], None] | None = None  # called after each launch
+    assemble: Callable[[Campaign], Results] | None = None  # makes what ``progress`` shows
     reference: Reference | None = None  # made when it is needed, unless it is given
     interrupted: bool = False
     wall_seconds: float = 0.0  # of which:
@@ -85,7 +85,7 @@ class Campaign:
         cold, rounds, parity_reference = True, dict[str, LiveRound](), reference
         with tempfile.TemporaryDirectory(prefix="samenet-") as folder:
             while entries:
-                number, begin = self.journal.log.next_launch, time.perf_counter()
+                number = self.journal.log.next_launch
                 with LiveWorkers(
                     number=number,
                     entries=entries,
@@ -101,23 +101,44 @@ class Campaign:
                 ) as workers:
                     launch = LiveLaunch(workers=workers, reference=reference)
                     try:
-                        workers.start()
-                        started = time.perf_counter()
-                        self.startup_seconds += started - begin
-                        launch.measure()
-                        self.spent_seconds += time.perf_counter() - started - workers.restart_seconds
+                        self._measure(launch)
                     except KeyboardInterrupt:
                         launch.learn()
                         raise
                     cold, pending = False, self._pending(number)
                     launch.learn([entry for entry in entries if entry not in pending])
                 self.journal.write(LaunchEnded(launch=number))
-                self.wall_seconds = time.perf_counter() - self._begin
-                if self.show:
-                    self.show(self)
+                self._show(self.progress.show)
                 entries = [entry for entry in pending if self.journal.log.is_live(entry.label)]
                 if entries and parity_reference is reference:
                     parity_reference = Reference(self.plan.workload, self.plan.dataset.train, initial, LATER_STEPS)
+
+    def _measure(self, launch: LiveLaunch) -> None:
+        """Start the workers of a launch, measure all of it, and note how long that takes."""
+        begin = time.perf_counter()
+        for count in launch.workers.start():
+            if self._is_previewed(launch.workers.number, count):
+                launch.preview()
+                self._show(self.progress.preview)
+        started = time.perf_counter()
+        self.startup_seconds += started - begin - launch.preview_seconds
+        launch.measure()
+        measured = time.perf_counter() - started + launch.preview_seconds
+        self.spent_seconds += measured - launch.workers.restart_seconds
+
+    def _is_previewed(self, number: int, started: int) -> bool:
+        """Return whether there are figures when so many entries of launch ``number`` have started.
+
+        In the first launch each compiles what it needs while no other one runs, which can take minutes. 1, 2, 4, 8 ...
+        entries are measured, so that there is little of it where they are many. A verdict takes more launches.
+        """
+        is_open = self.plan.rounds is None and not self.plan.continues
+        return number == 0 and is_open and started.bit_count() == 1 and not any(each.group for each in self.entries)
+
+    def _show(self, show: Callable[[Results], None]) -> None:
+        self.wall_seconds = time.perf_counter() - self._begin
+        if self.assemble:
+            show(self.assemble(self))
 
     def _caches(self, folder: Path) -> Path:
         """Return the folder for what workers compile; what earlier launches left there goes if each is to be cold."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samenet.events import Learned, Timed
 from samenet.live_round import LiveRound, Span, spans
+from samenet.machine.devices import may_be_shared
 from samenet.order import shuffled
 from samenet.records import CurvePoint, State
 from samenet.reference import error_rate, error_rates
 from samenet.rounds import time_block, warm_up
+from samenet.stats import FEWEST_VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from impls.workload import Float32, Params
     from samenet.live_workers import LiveWorkers
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from samenet.reference import Reference
     from samenet.workers import Worker
 
+PREVIEW_TURNS = FEWEST_VALUES
 REPEATS = 2  # how often a disturbed block is measured again before its turn counts as disturbed
 
 
@@ -36,6 +39,8 @@ class LiveLaunch:
 
     workers: LiveWorkers
     reference: Reference
+    preview_seconds: float = 0.0
+    _turns: Iterator[int] = field(default_factory=count)  # that are still to be measured
     _loaded: set[str] = field(default_factory=set)  # whose workers have the weights of their rounds
 
     @property
@@ -44,30 +49,45 @@ class LiveLaunch:
         return self.workers.plan
 
     def measure(self) -> None:
-        """Measure all turns, the entries of each in random order."""
-        end = time.perf_counter() + self.plan.launch_seconds(sum(map(self.workers.is_live, self.workers.entries)))
-        for turn in count() if self.plan.rounds is None else range(self.plan.rounds * self._turns_a_round):
+        """Measure all turns, the entries of each in random order; half of their time at least is for all entries."""
+        seconds = self.plan.launch_seconds(sum(map(self.workers.is_live, self.workers.entries)))
+        end = time.perf_counter() + max(seconds - self.preview_seconds, seconds / 2)
+        for turn in self._turns if self.plan.rounds is None else range(self.plan.rounds * self._turns_a_round):
             if time.perf_counter() - self.workers.restart_seconds > end or not any(
                 map(self.workers.is_live, self.workers.entries)
             ):
                 break
-            for entry in shuffled(self.workers.entries, self.plan.seed, self.workers.number, turn):
-                if not self.workers.is_live(entry) or self._has_enough(entry, turn):
-                    continue
-                if self.plan.continues and self.plan.blocks[turn].first < self.workers.seen(entry).done_steps:
-                    continue
-                place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
-                self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
-                if neighbours := self.workers.neighbours.get(entry.case.device):
-                    neighbours.look(self.workers.on_device(entry.case.device))
-                with self.workers.guarded(entry), self.workers.running(entry) as worker:
-                    self._turn(entry, worker, turn)
+            self._measure_turn(turn, self.workers.entries)
         for entry in self.workers.entries:  # the next launch continues their rounds
             live = self.workers.rounds.get(entry.label)
             is_open = live and live.done and not entry.case.device.is_gpu  # those of a GPU are read after each block
             if live and is_open and self.workers.is_live(entry):
                 with self.workers.guarded(entry), self.workers.running(entry) as worker:
                     live.weights = worker.params()
+
+    def preview(self) -> None:
+        """Measure a few turns of the entries that have started, for first figures while the others are starting."""
+        begin = time.perf_counter()
+        started = [each for each in self.workers.entries if each.label in self.workers.alive]
+        started = [each for each in started if self.workers.is_live(each) and may_be_shared(each.case.device)]
+        self.workers.divide(started)
+        for turn in islice(self._turns, PREVIEW_TURNS):
+            self._measure_turn(turn, started)
+        self.preview_seconds += time.perf_counter() - begin
+
+    def _measure_turn(self, turn: int, entries: Sequence[Entry]) -> None:
+        """Measure one turn of ``entries``, but for those without a number, or with enough blocks."""
+        for entry in shuffled(entries, self.plan.seed, self.workers.number, turn):
+            if not self.workers.is_live(entry) or self._has_enough(entry, turn):
+                continue
+            if self.plan.continues and self.plan.blocks[turn].first < self.workers.seen(entry).done_steps:
+                continue
+            place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
+            self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
+            if neighbours := self.workers.neighbours.get(entry.case.device):
+                neighbours.look(self.workers.on_device(entry.case.device))
+            with self.workers.guarded(entry), self.workers.running(entry) as worker:
+                self._turn(entry, worker, turn)
 
     def _has_enough(self, entry: Entry, turn: int) -> bool:
         """Return whether an entry on a GPU has had its rounds: others may take many more blocks for theirs."""

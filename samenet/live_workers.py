@@ -21,7 +21,7 @@ from samenet.machine.temporary import make_folder
 from samenet.order import shuffled
 from samenet.plan import Role
 from samenet.records import Launch, State
-from samenet.rounds import WATCH_STEPS, look_at_threads, steps_for, trial, warm_up
+from samenet.rounds import WATCH_STEPS, block_steps, look_at_threads, trial
 from samenet.versions import mismatch
 from samenet.workers import Worker
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from samenet.progress import Progress
     from samenet.reference import Reference
 
-BLOCK_SECONDS = 0.05
-GPU_BLOCK_SECONDS = 0.11  # never less than 0.1 s, if the GPU becomes a little faster
 MOST_STARTS = 8  # workers that start at the same time
 BOUND_TRIALS = 3  # of each bound, of which the shortest counts
 
@@ -131,19 +129,28 @@ class LiveWorkers:
         """Return the ids of this campaign's processes that may be on ``device``: they see it, and have not ended."""
         return {each.pid for each in self.alive.values() if each.case.device == device and each.is_alive}
 
-    def start(self) -> None:
-        """Start the workers, check their work, and choose the bound."""
+    def start(self) -> Iterator[int]:
+        """Start the workers, check their work, and choose the bound; yield how many have started, each time one has.
+
+        Those that start next to others count at the end, when there is nothing to yield any more.
+        """
         # The pool lives as long as the workers, which die with its threads.
         pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))
         order = shuffled(self.entries, self.plan.seed, self.number)
         # A twin finds what its case has compiled, and not the other way round: the case has the cold phases.
-        for entry in sorted(filter(self._starts_alone, order), key=lambda each: each.role is Role.TWIN):
+        alone = sorted(filter(self._starts_alone, order), key=lambda each: each.role is Role.TWIN)
+        for count, entry in enumerate(alone, 1):
             self._start(entry, alone=True)
+            yield count
         together = sorted(filterfalse(self._starts_alone, order), key=self._start_seconds, reverse=True)
         list(pool.map(partial(self._start, alone=False), together))
         self._choose_bound()
         # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.
-        for entry in order:
+        self.divide(order)
+
+    def divide(self, entries: Sequence[Entry]) -> None:
+        """Divide the rounds of ``entries`` into blocks; no worker may be starting meanwhile."""
+        for entry in entries:
             if self._lacks_blocks(entry):
                 with self.guarded(entry), self.running(entry):
                     self._divide(entry)
@@ -247,23 +254,12 @@ class LiveWorkers:
         pair = [each.label for each in self.entries if (each.of or each.label) == (entry.of or entry.label)]
         made = next((self.rounds[label].spans for label in pair if label in self.rounds), None)
         if entry.case.device.is_gpu:
-            made = made or long_spans(self.plan.iterations, self._block_steps(entry))
+            made = made or long_spans(self.plan.iterations, block_steps(self.alive[entry.label], self.plan))
             self.rounds[entry.label] = LiveRound(spans=made, iterations=self.plan.iterations)
             return
-        made = made or spans(self.plan.iterations, self._block_steps(entry), self.plan.marks)
+        made = made or spans(self.plan.iterations, block_steps(self.alive[entry.label], self.plan), self.plan.marks)
         marks = self.plan.marks if entry.role is Role.CASE else ()
         self.rounds[entry.label] = LiveRound(spans=made, marks=marks)
-
-    def _block_steps(self, entry: Entry) -> int:
-        """Return how many steps a block has, by the worker's pace; on a GPU that has reached its clock.
-
-        There, shorter ones would be measured with the launch of their first step and the transfer of their losses.
-        """
-        worker = self.alive[entry.label]
-        if entry.case.device.is_gpu:
-            warm_up(worker)
-            return steps_for(GPU_BLOCK_SECONDS, lambda steps: worker.run(steps).wall_seconds)
-        return steps_for(BLOCK_SECONDS, lambda steps: worker.run(steps).wall_seconds, self.plan.iterations)
 
     def _choose_bound(self) -> None:
         """Let the bounds run in turn, and keep the one with the shortest run."""

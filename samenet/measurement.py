@@ -184,7 +184,7 @@ class Measurement:
             journal=journal,
             progress=progress,
             wanted=wanted,
-            show=lambda campaign: progress.show(self._assemble(part, campaign)),
+            assemble=partial(self._assemble, part),
         )
         campaign.run()
         return self._assemble(part, campaign)

@@ -23,6 +23,9 @@ class Progress(Protocol):
     def advance(self, text: str) -> None:
         """The next piece of work begins: ``text`` says which."""
 
+    def preview(self, results: Results) -> None:
+        """Some entries of the first launch have started, and these are their first figures."""
+
     def show(self, results: Results) -> None:
         """A launch has ended, and these are the results so far."""
 
@@ -42,6 +45,9 @@ class NullProgress:
 
     def advance(self, text: str) -> None:
         """Ignore the text."""
+
+    def preview(self, results: Results) -> None:
+        """Ignore the first figures."""
 
     def show(self, results: Results) -> None:
         """Ignore the results so far."""

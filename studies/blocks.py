@@ -12,9 +12,9 @@ from impls.workload import initial_params
 from samenet import data
 from samenet.environments import ROOT
 from samenet.live_round import spans
-from samenet.live_workers import BLOCK_SECONDS
 from samenet.machine.cpus import choose_cpus
 from samenet.machine.lock import only_campaign
+from samenet.rounds import BLOCK_SECONDS
 from samenet.stats import paired_ratio
 from samenet.workers import Worker
 from studies.laboratory import enter

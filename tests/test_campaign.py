@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from impls.workload import initial_params
-from samenet import live_workers, measure
+from samenet import measure
+from samenet.launch import PREVIEW_TURNS
 from samenet.live_round import LEAD_IN_STEPS
 from samenet.machine.cpus import choose_cpus
 from samenet.plan import Role
+from samenet.progress import NullProgress
 from samenet.protocols import Iterations, Settings, marks
 from samenet.records import State
 from samenet.reference import Exact, error_rate, train
@@ -78,7 +81,7 @@ def test_the_length_of_blocks_is_found_with_all_other_workers_stopped(monkeypatc
         running.append(at_work())
         return steps_for(*arguments)
 
-    monkeypatch.setattr(live_workers, "steps_for", observed)
+    monkeypatch.setattr("samenet.rounds.steps_for", observed)
     measured = plan(cpus=choose_cpus(2))
     campaign(measured, entries("a", "b") + entries("c", "d", role=Role.BOUND)).run()
     assert len(running) >= 3
@@ -199,6 +202,28 @@ def test_a_round_continues_in_the_next_launch() -> None:
     _, params = train(split.workload, split.dataset.train, initial_params(split.workload), 4000, Exact())
     error = error_rate(split.workload, params, split.dataset.validation)
     assert result.error_rates["validation"] == pytest.approx(error, abs=0.5)
+
+
+def test_first_figures_come_while_other_cases_are_starting() -> None:
+    """When 1, 2 and 4 cases of the first launch have started, from blocks in turns of their own."""
+    progress = Mock(NullProgress)
+    measured = plan(iterations=4000, rounds=None, launches=2, entry_seconds=0.1)
+    cases = entries("a", "b", "c", "d", "e")
+    campaign(measured, cases, progress=progress, assemble=lambda campaign: campaign.results()).run()
+
+    def turns(results: Mapping[str, CaseResult]) -> list[list[int]]:
+        return sorted(([*dict.fromkeys(each.turn for each in case.rounds)] for case in results.values()), key=len)
+
+    previews = [turns(call.args[0]) for call in progress.preview.call_args_list]
+    first, second, third = (list(range(begin * PREVIEW_TURNS, (begin + 1) * PREVIEW_TURNS)) for begin in range(3))
+    assert previews == [
+        [[], [], [], [], first],
+        [[], [], [], second, first + second],
+        [[], third, third, second + third, first + second + third],
+    ]
+    (one, both) = (call.args[0] for call in progress.show.call_args_list)
+    assert min(turns(one), key=len)[0] == 3 * PREVIEW_TURNS
+    assert len(both["a"].launches) == 2
 
 
 def test_a_comparison_of_revisions_measures_many_short_rounds() -> None:

@@ -16,7 +16,7 @@ from impls.lanes import Case, Device
 from impls.registry import cases
 from impls.worker import reason
 from reports import chapter, sentences, tables
-from samenet import live_workers, preparation
+from samenet import preparation
 from samenet.comparison import RevisionComparison
 from samenet.environments import ROOT
 from samenet.errors import SettingsError
@@ -340,7 +340,7 @@ def test_the_last_words_of_a_log_are_those_of_the_end() -> None:
 def faulty(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     """Return the entry of a trainer of ``faulty_trainers`` on a device of ``kind``, with quick blocks."""
     monkeypatch.setattr(gpu, "WARM_UP_SECONDS", 0.01)
-    monkeypatch.setattr(live_workers, "GPU_BLOCK_SECONDS", 0.02)
+    monkeypatch.setattr("samenet.rounds.GPU_BLOCK_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "plugin"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     trainer = f"faulty_trainers:{name.title()}"

@@ -181,6 +181,20 @@ def test_the_time_left_is_said_where_it_is_known() -> None:
     assert re.search(r"\d s, at most about 350 s left: launch 1, block 12", screen.getvalue())
 
 
+def test_first_figures_are_shown_without_a_time_left() -> None:
+    """They come before the first launch has ended, which is what the time left is computed from."""
+    screen, log = Screen(), io.StringIO()
+    for stream in (screen, log):
+        with Display(Output(stream), BUDGET) as shown:
+            shown.start()
+            shown.advance("launch 1: torch-cpu starts")
+            shown.preview(after(1, many_cases()))
+            shown._live.refresh()
+    assert "speedup" in screen.getvalue()
+    assert "left" not in screen.getvalue()
+    assert "times as fast as numpy-cpu" in log.getvalue()
+
+
 def test_the_summary_has_the_baseline_of_the_table_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The terminal's tables, live and at the end, and the line of a log."""
     monkeypatch.setenv("COLUMNS", "140")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from impls.lanes import Case
     from samenet.protocols import Settings
     from samenet.results import CaseResult
     from samenet.revision import Revision
@@ -175,17 +176,12 @@ class VersionComparison(PairedComparison):
     def of(cls, versions: Versions, settings: Settings, present: Sequence[Entry]) -> VersionComparison:
         """Return the comparison of the ``present`` entries, of which each lane has one with the reference version."""
         grouped = [replace(entry, group=replace(entry.case, version=None).id) for entry in present]
-        references = {each.group: each.label for each in grouped if is_reference(each, versions)}
+        references = {each.group: each.label for each in grouped if is_reference(each.case, versions)}
         entries = [
-            each if is_reference(each, versions) else replace(each, of=references.get(each.group, ""))
+            each if is_reference(each.case, versions) else replace(each, of=references.get(each.group, ""))
             for each in grouped
         ]
         return cls(versions=versions, gates=settings.gates, steady=settings.tolerance, entries=entries)
-
-    @property
-    def without_reference(self) -> list[Entry]:
-        """The entries of lanes that have other versions, but not the one to compare them with."""
-        return [entry for entry in self.entries if not entry.of and not is_reference(entry, self.versions)]
 
     @property
     def before(self) -> dict[str, str]:
@@ -224,9 +220,9 @@ class VersionComparison(PairedComparison):
         )
 
 
-def is_reference(entry: Entry, versions: Versions) -> bool:
-    """Return whether the others are compared with ``entry``."""
-    return entry.case.version is not None and entry.case.version.version == versions.reference
+def is_reference(case: Case, versions: Versions | None) -> bool:
+    """Return whether the other ``versions`` of a lane are compared with ``case``."""
+    return versions is not None and case.version is not None and case.version.version == versions.reference
 
 
 def concluded(record: ComparisonRecord) -> ComparisonRecord:

@@ -16,7 +16,7 @@ from impls.lanes import Case, Device
 from impls.registry import bounds, peaks
 from impls.registry import cases as all_cases
 from samenet import stats
-from samenet.comparison import RevisionComparison, VersionComparison
+from samenet.comparison import RevisionComparison, VersionComparison, is_reference
 from samenet.context import Context, Data
 from samenet.environments import ROOT, find_interpreter
 from samenet.errors import NoInterpreterError, SettingsError
@@ -88,7 +88,7 @@ def prepare(
     machine, commit = describe(cpus), present_commit(ROOT)  # before the campaign becomes the load that it records
     parts = []
     for plan in plans:
-        skipped, entries = enter(chosen, plan, settings, say)
+        skipped, entries = enter(chosen, plan, settings, say, versions)
         comparison: PairedComparison | None = None
         former = None
         if revision:
@@ -144,16 +144,14 @@ def with_versions(chosen: Sequence[Case], versions: Versions, given: Mapping[str
 
 
 def compare_versions(
-    versions: Versions, settings: Settings, entries: Sequence[Entry], skipped: dict[Case, str]
+    versions: Versions, settings: Settings, entries: Sequence[Entry], skipped: Mapping[Case, str]
 ) -> VersionComparison:
-    """Return the comparison of the ``entries``; those of a lane without the reference version are added to ``skipped``.
+    """Return the comparison of the ``entries``.
 
     Raises:
         SettingsError: no lane has the reference and another version.
     """
-    for entry in VersionComparison.of(versions, settings, entries).without_reference:
-        skipped[entry.case] = f"there is no {versions.package} {versions.reference} to compare it with"
-    comparison = VersionComparison.of(versions, settings, [entry for entry in entries if entry.case not in skipped])
+    comparison = VersionComparison.of(versions, settings, entries)
     if not comparison.before:
         reasons = [f"{case.id}: {reason}" for case, reason in skipped.items()]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
@@ -162,14 +160,23 @@ def compare_versions(
 
 
 def enter(
-    chosen: Sequence[Case], plan: Plan, settings: Settings, say: Callable[[str], None] = say_nothing
+    chosen: Sequence[Case],
+    plan: Plan,
+    settings: Settings,
+    say: Callable[[str], None] = say_nothing,
+    versions: Versions | None = None,
 ) -> tuple[dict[Case, str], list[Entry]]:
-    """Return why some cases are skipped, and the entries of the others."""
-    skipped, entries = {}, []
-    for case in chosen:
-        installed = dict[str, str]()
+    """Return why some cases are skipped, and the entries of the others.
+
+    Of ``versions`` the reference comes first: where a lane has none, no environment is made for its other versions.
+    """
+    skipped, entries, compared = dict[Case, str](), list[Entry](), set[Case]()
+    for case in sorted(chosen, key=lambda each: not is_reference(each, versions)):
+        lane, installed = replace(case, version=None), dict[str, str]()
         reason = case.unsupported(plan.workload) or is_absent(case.device)
         reason = reason or lacks_precision(case.device, plan.workload.precision)
+        if versions and lane not in compared and not is_reference(case, versions):
+            reason = reason or f"there is no {versions.package} {versions.reference} to compare it with"
         try:
             if case.version and not reason:
                 made = obtain(case, ROOT, say)
@@ -182,16 +189,9 @@ def enter(
         if reason:
             skipped[case] = reason
         else:
-            entries.append(
-                Entry(
-                    label=case.id,
-                    case=case,
-                    python=python,
-                    root=ROOT,
-                    installed=installed,
-                )
-            )
-    return skipped, entries
+            entries.append(Entry(label=case.id, case=case, python=python, root=ROOT, installed=installed))
+            compared |= {lane} if is_reference(case, versions) else set()
+    return skipped, sorted(entries, key=lambda entry: chosen.index(entry.case))
 
 
 def interpreter_of(case: Case, settings: Settings, say: Callable[[str], None]) -> Path:

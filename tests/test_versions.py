@@ -24,11 +24,13 @@ from samenet.errors import NoInterpreterError, SettingsError
 from samenet.installers import Wheel, without_room
 from samenet.package_environments import ABOUT, made_environments, obtain, prune, requests
 from samenet.plan import Entry
+from samenet.preparation import prepare
 from samenet.records import Launch, Quantity, Round, State
 from samenet.results import Outcome
 from samenet.verdicts import Comparison
 from samenet.versions import Versions, mismatch
 from studies.wheels import Releases
+from tests.support.campaigns import plan
 from tests.support.command_line import PYTEST, records, saved, without_uv
 from tests.support.saved_runs import case_result
 
@@ -225,11 +227,14 @@ def test_a_version_that_does_not_work_is_no_regression() -> None:
     assert verdict.reason == "failed: AttributeError"
 
 
-def test_versions_without_their_reference_are_refused() -> None:
-    """There is nothing to compare them with."""
-    found = results()
-    del found["pacer-cpu @ pacer 1.0"]
-    assert len(compared(found).without_reference) == 2
+@pytest.mark.usefixtures("offline")
+def test_without_the_reference_no_environment_is_made() -> None:
+    """There is nothing to compare the other versions with."""
+    settings = Settings(versions="pacer==1.1,1.2,9.9", reference_version="9.9")
+    said = list[str]()
+    with pytest.raises(SettingsError, match=r"no two versions to compare: pacer-cpu @ pacer 9\.9: .* \(and 2 more\)"):
+        prepare([Case(PACER, Device("cpu"))], settings, plan().dataset, said.append)
+    assert (said, made_environments()) == ([], [])
 
 
 def test_an_environment_is_made_once_and_used_again(offline: Releases, tmp_path: Path) -> None:

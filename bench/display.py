@@ -70,18 +70,21 @@ class Display:
             self._log(f"{text} ({self._elapsed:.0f} s)")
 
     def preview(self, results: Results) -> None:
-        """Some entries of the first launch have started, and these are their first figures."""
-        if self._is_log:
-            self._log(so_far.sentence(results))
-        else:
-            self._table = so_far.table(results)
+        """Some cases have started, and these are their first figures."""
+        self._show(results, "first figures")
 
     def show(self, results: Results) -> None:
         """A launch has ended, and these are the results so far."""
         self._launches += 1
         left = so_far.seconds_left(results, self._budget, self._launches)
         self._end = self._elapsed + left if left else 0.0
-        self.preview(results)
+        self._show(results)
+
+    def _show(self, results: Results, what: str = "") -> None:
+        if self._is_log:
+            self._log(so_far.sentence(results, what))
+        else:
+            self._table = so_far.table(results)
 
     def _log(self, line: str) -> None:
         self._last = time.monotonic()

@@ -47,8 +47,11 @@ def table(results: Results) -> Table:
     return replace(full, columns=columns, rows=tuple(row for row in full.rows if not row.pinned))
 
 
-def sentence(results: Results) -> str:
-    """Return one line on all cases, such as ``launch 3, 74 s: jax-cpu 1.08 (1.06 to 1.10) times as fast as ...``."""
+def sentence(results: Results, what: str = "") -> str:
+    """Return one line on all cases, such as ``launch 3, 74 s: jax-cpu 1.08 (1.06 to 1.10) times as fast as ...``.
+
+    It begins with ``what`` it is about, if that is not the launch.
+    """
     cases = measured(results)
     if results.against:
         found, ratios = of_revision(results.against.revision, decided(results, results.against))
@@ -59,7 +62,7 @@ def sentence(results: Results) -> str:
     widths = [ratio.half_width for ratio in ratios if ratio.has_interval]
     widest = [f"widest ±{100 * max(widths):.1f} %"] if widths else []
     facts = "; ".join(filter(None, (found, *missing, *widest))) or "no case has a number"
-    return f"launch {launches(results)}, {results.campaign.wall_seconds:.0f} s: {facts}"
+    return f"{what or f'launch {launches(results)}'}, {results.campaign.wall_seconds:.0f} s: {facts}"
 
 
 def of_cases(cases: Sequence[CaseResult]) -> tuple[str, list[Estimate]]:

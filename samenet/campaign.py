@@ -24,6 +24,7 @@ from samenet.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from samenet.events import Log
     from samenet.journal import Journal
     from samenet.plan import Entry, Plan
     from samenet.progress import Progress
@@ -47,16 +48,16 @@ class Campaign:
     journal: Journal
     progress: Progress
     wanted: Callable[[Mapping[str, CaseResult]], Collection[str]] | None = None
-    assemble: Callable[[Campaign], Results] | None = None  # makes what ``progress`` shows
+    assemble: Callable[[Campaign, Log], Results] | None = None  # makes what ``progress`` shows
     reference: Reference | None = None  # made when it is needed, unless it is given
     interrupted: bool = False
     wall_seconds: float = 0.0  # of which:
     startup_seconds: float = 0.0
     spent_seconds: float = 0.0  # of the plan's budget
 
-    def results(self) -> dict[str, CaseResult]:
-        """Return the result of every entry, by label, from what was observed so far."""
-        return accept_all(self.journal.log, self.journal.header)
+    def results(self, log: Log | None = None) -> dict[str, CaseResult]:
+        """Return the result of every entry, by label, from what was observed so far, or from another log."""
+        return accept_all(log or self.journal.log, self.journal.header)
 
     @property
     def measured_seconds(self) -> float:
@@ -108,7 +109,7 @@ class Campaign:
                     cold, pending = False, self._pending(number)
                     launch.learn([entry for entry in entries if entry not in pending])
                 self.journal.write(LaunchEnded(launch=number))
-                self._show(self.progress.show)
+                self._show(self.progress.show, self.journal.log)
                 entries = [entry for entry in pending if self.journal.log.is_live(entry.label)]
                 if entries and parity_reference is reference:
                     parity_reference = Reference(self.plan.workload, self.plan.dataset.train, initial, LATER_STEPS)
@@ -117,28 +118,27 @@ class Campaign:
         """Start the workers of a launch, measure all of it, and note how long that takes."""
         begin = time.perf_counter()
         for count in launch.workers.start():
-            if self._is_previewed(launch.workers.number, count):
-                launch.preview()
-                self._show(self.progress.preview)
+            if self._is_previewed(launch, count) and (log := launch.preview()):
+                self._show(self.progress.preview, log)
         started = time.perf_counter()
-        self.startup_seconds += started - begin - launch.preview_seconds
+        self.startup_seconds += started - begin
         launch.measure()
-        measured = time.perf_counter() - started + launch.preview_seconds
-        self.spent_seconds += measured - launch.workers.restart_seconds
+        self.spent_seconds += time.perf_counter() - started - launch.workers.restart_seconds
 
-    def _is_previewed(self, number: int, started: int) -> bool:
-        """Return whether there are figures when so many entries of launch ``number`` have started.
+    def _is_previewed(self, launch: LiveLaunch, started: int) -> bool:
+        """Return whether there are figures when so many entries of a launch have started.
 
-        In the first launch each compiles what it needs while no other one runs, which can take minutes. 1, 2, 4, 8 ...
-        entries are measured, so that there is little of it where they are many. A verdict takes more launches.
+        Where nothing is compiled yet, they start one by one, which can take minutes. There are figures of 1, 2, 4, 8
+        ... entries, so that they take little time where there are many. A verdict takes more launches.
         """
         is_open = self.plan.rounds is None and not self.plan.continues
-        return number == 0 and is_open and started.bit_count() == 1 and not any(each.group for each in self.entries)
+        is_pair = any(each.group for each in self.entries)
+        return launch.workers.cold and is_open and not is_pair and started.bit_count() == 1
 
-    def _show(self, show: Callable[[Results], None]) -> None:
+    def _show(self, show: Callable[[Results], None], log: Log) -> None:
         self.wall_seconds = time.perf_counter() - self._begin
         if self.assemble:
-            show(self.assemble(self))
+            show(self.assemble(self, log))
 
     def _caches(self, folder: Path) -> Path:
         """Return the folder for what workers compile; what earlier launches left there goes if each is to be cold."""

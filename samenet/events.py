@@ -186,6 +186,12 @@ class Log:
         self.ended: list[int] = []
         self.next_order = 0  # the place of the next round among all rounds
 
+    def copy(self) -> Log:
+        """Return a log that can take other events than this one from now on."""
+        made = Log()
+        made.entries, made.ended, made.next_order = dict(self.entries), list(self.ended), self.next_order
+        return made
+
     def add(self, event: Event) -> None:
         """Take ``event`` in."""
         match event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +20,17 @@ from samenet.rounds import time_block, warm_up
 from samenet.stats import FEWEST_VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from impls.workload import Float32, Params
+    from samenet.events import Log
     from samenet.live_workers import LiveWorkers
     from samenet.plan import Entry, Plan
     from samenet.records import Round
     from samenet.reference import Reference
     from samenet.workers import Worker
 
-PREVIEW_TURNS = FEWEST_VALUES
+PREVIEW_TURNS, PREVIEW_SECONDS = FEWEST_VALUES, 2.0  # the fewest with an interval, if there is time for them
 REPEATS = 2  # how often a disturbed block is measured again before its turn counts as disturbed
 
 
@@ -39,8 +40,6 @@ class LiveLaunch:
 
     workers: LiveWorkers
     reference: Reference
-    preview_seconds: float = 0.0
-    _turns: Iterator[int] = field(default_factory=count)  # that are still to be measured
     _loaded: set[str] = field(default_factory=set)  # whose workers have the weights of their rounds
 
     @property
@@ -49,15 +48,24 @@ class LiveLaunch:
         return self.workers.plan
 
     def measure(self) -> None:
-        """Measure all turns, the entries of each in random order; half of their time at least is for all entries."""
-        seconds = self.plan.launch_seconds(sum(map(self.workers.is_live, self.workers.entries)))
-        end = time.perf_counter() + max(seconds - self.preview_seconds, seconds / 2)
-        for turn in self._turns if self.plan.rounds is None else range(self.plan.rounds * self._turns_a_round):
+        """Measure all turns, the entries of each in random order."""
+        end = time.perf_counter() + self.plan.launch_seconds(sum(map(self.workers.is_live, self.workers.entries)))
+        for turn in count() if self.plan.rounds is None else range(self.plan.rounds * self._turns_a_round):
             if time.perf_counter() - self.workers.restart_seconds > end or not any(
                 map(self.workers.is_live, self.workers.entries)
             ):
                 break
-            self._measure_turn(turn, self.workers.entries)
+            for entry in shuffled(self.workers.entries, self.plan.seed, self.workers.number, turn):
+                if not self.workers.is_live(entry) or self._has_enough(entry, turn):
+                    continue
+                if self.plan.continues and self.plan.blocks[turn].first < self.workers.seen(entry).done_steps:
+                    continue
+                place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
+                self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
+                if neighbours := self.workers.neighbours.get(entry.case.device):
+                    neighbours.look(self.workers.on_device(entry.case.device))
+                with self.workers.guarded(entry), self.workers.running(entry) as worker:
+                    self._turn(entry, worker, turn)
         for entry in self.workers.entries:  # the next launch continues their rounds
             live = self.workers.rounds.get(entry.label)
             is_open = live and live.done and not entry.case.device.is_gpu  # those of a GPU are read after each block
@@ -65,29 +73,34 @@ class LiveLaunch:
                 with self.workers.guarded(entry), self.workers.running(entry) as worker:
                     live.weights = worker.params()
 
-    def preview(self) -> None:
-        """Measure a few turns of the entries that have started, for first figures while the others are starting."""
-        begin = time.perf_counter()
-        started = [each for each in self.workers.entries if each.label in self.workers.alive]
-        started = [each for each in started if self.workers.is_live(each) and may_be_shared(each.case.device)]
-        self.workers.divide(started)
-        for turn in islice(self._turns, PREVIEW_TURNS):
-            self._measure_turn(turn, started)
-        self.preview_seconds += time.perf_counter() - begin
+    def preview(self) -> Log | None:
+        """Time a few blocks of the entries that have started; return a log that has them, None if there are none.
 
-    def _measure_turn(self, turn: int, entries: Sequence[Entry]) -> None:
-        """Measure one turn of ``entries``, but for those without a number, or with enough blocks."""
-        for entry in shuffled(entries, self.plan.seed, self.workers.number, turn):
-            if not self.workers.is_live(entry) or self._has_enough(entry, turn):
-                continue
-            if self.plan.continues and self.plan.blocks[turn].first < self.workers.seen(entry).done_steps:
-                continue
-            place = self.plan.blocks[turn].name if self.plan.continues else f"block {turn + 1}"
-            self.workers.progress.advance(f"launch {self.workers.number + 1}, {place}: {entry.label}")
-            if neighbours := self.workers.neighbours.get(entry.case.device):
-                neighbours.look(self.workers.on_device(entry.case.device))
-            with self.workers.guarded(entry), self.workers.running(entry) as worker:
-                self._turn(entry, worker, turn)
+        They are first figures while the others are starting, and count for nothing else: each entry has had other
+        neighbours, and the first one none.
+        """
+        started = [each for each in self.workers.entries if each.label in self.workers.alive]
+        started = [each for each in started if may_be_shared(each.case.device)]
+        self.workers.divide(started)
+        end, log = time.perf_counter() + PREVIEW_SECONDS, self.workers.journal.log.copy()
+        for turn in range(PREVIEW_TURNS):
+            for entry in shuffled(started, self.plan.seed, self.workers.number, turn):
+                if time.perf_counter() < end and self.workers.is_live(entry):
+                    with self.workers.guarded(entry), self.workers.running(entry) as worker:
+                        log.add(self._preview_block(entry, worker, turn, log.next_order))
+        return log if log.next_order > self.workers.journal.log.next_order else None
+
+    def _preview_block(self, entry: Entry, worker: Worker, turn: int, order: int) -> Timed:
+        """Time the first block of a round, with whatever weights the worker has."""
+        if entry.case.device.is_gpu:
+            warm_up(worker)
+        span = self.workers.rounds[entry.label].spans[0]
+        if span.lead_in:
+            worker.advance(span.lead_in, span.first)
+        neighbours, ours = self.workers.neighbours.get(entry.case.device), self.workers.on_device(entry.case.device)
+        place = {"launch": self.workers.number, "turn": turn, "attempt": 0, "order": order}
+        _, timed = time_block(worker, self.plan, span, neighbours=neighbours, ours=ours, **place)
+        return Timed(label=entry.label, round=timed, **worker.memory())
 
     def _has_enough(self, entry: Entry, turn: int) -> bool:
         """Return whether an entry on a GPU has had its rounds: others may take many more blocks for theirs."""

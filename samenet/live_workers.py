@@ -132,7 +132,7 @@ class LiveWorkers:
     def start(self) -> Iterator[int]:
         """Start the workers, check their work, and choose the bound; yield how many have started, each time one has.
 
-        Those that start next to others count at the end, when there is nothing to yield any more.
+        Those that start together, at the end, are not counted.
         """
         # The pool lives as long as the workers, which die with its threads.
         pool = self._stack.enter_context(ThreadPoolExecutor(min(len(self.plan.cpus), MOST_STARTS)))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from impls.lanes import Case
     from samenet.data import Dataset
+    from samenet.events import Log
     from samenet.preparation import Part
     from samenet.progress import Progress
     from samenet.results import Results
@@ -187,11 +188,11 @@ class Measurement:
             assemble=partial(self._assemble, part),
         )
         campaign.run()
-        return self._assemble(part, campaign)
+        return self._assemble(part, campaign, journal.log)
 
     @staticmethod
-    def _assemble(part: Part, campaign: Campaign) -> Results:
-        """Return the results of a campaign so far."""
+    def _assemble(part: Part, campaign: Campaign, log: Log) -> Results:
+        """Return the results of a campaign so far, by its journal's log or another one."""
         record = CampaignRecord(
             id=campaign.journal.header.id,
             iterations=part.plan.iterations,
@@ -205,7 +206,7 @@ class Measurement:
         )
         absent = {case.id for case in part.skipped if is_absent(case.device)}
         return assemble(
-            *(campaign.journal.header, campaign.journal.log, campaign.results(), record),
+            *(campaign.journal.header, log, campaign.results(log), record),
             comparison=part.comparison,
             absent=absent,
             selected=part.labels,

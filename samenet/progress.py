@@ -24,7 +24,7 @@ class Progress(Protocol):
         """The next piece of work begins: ``text`` says which."""
 
     def preview(self, results: Results) -> None:
-        """Some entries of the first launch have started, and these are their first figures."""
+        """Some cases have started, and these are their first figures, which are not in the results."""
 
     def show(self, results: Results) -> None:
         """A launch has ended, and these are the results so far."""

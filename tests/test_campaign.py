@@ -16,7 +16,8 @@ import pytest
 
 from impls.workload import initial_params
 from samenet import measure
-from samenet.launch import PREVIEW_TURNS
+from samenet.campaign import Campaign
+from samenet.journal import Journal
 from samenet.live_round import LEAD_IN_STEPS
 from samenet.machine.cpus import choose_cpus
 from samenet.plan import Role
@@ -26,7 +27,7 @@ from samenet.records import State
 from samenet.reference import Exact, error_rate, train
 from samenet.rounds import steps_for
 from samenet.stats import SEQUENTIAL_CONFIDENCE
-from tests.support.campaigns import campaign, entries, plan
+from tests.support.campaigns import campaign, entries, header, plan
 from tests.support.command_line import HIDDEN, TRIES, Bench, records
 from tests.support.workers import two_cpus
 
@@ -204,26 +205,61 @@ def test_a_round_continues_in_the_next_launch() -> None:
     assert result.error_rates["validation"] == pytest.approx(error, abs=0.5)
 
 
-def test_first_figures_come_while_other_cases_are_starting() -> None:
-    """When 1, 2 and 4 cases of the first launch have started, from blocks in turns of their own."""
+def shown(progress: Mock) -> list[list[int]]:
+    """Return how many blocks each case had in each preview, the fewest first."""
+    previews = [call.args[0] for call in progress.preview.call_args_list]
+    return [sorted(len(result.rounds) for result in results.values()) for results in previews]
+
+
+def test_first_figures_come_while_other_cases_are_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When 1, 2 and 4 cases of the first launch have started; their blocks are not in the results."""
+    monkeypatch.setattr("samenet.launch.PREVIEW_SECONDS", 60.0)
     progress = Mock(NullProgress)
     measured = plan(iterations=4000, rounds=None, launches=2, entry_seconds=0.1)
-    cases = entries("a", "b", "c", "d", "e")
-    campaign(measured, cases, progress=progress, assemble=lambda campaign: campaign.results()).run()
+    options: dict[str, Any] = {"progress": progress, "assemble": Campaign.results}
+    results = campaign(measured, entries("a", "b", "c", "d", "e"), **options).run()
+    assert shown(progress) == [[0, 0, 0, 0, 5], [0, 0, 0, 5, 5], [0, 5, 5, 5, 5]]
+    assert progress.show.call_count == 2
+    turns = [{each.turn for each in result.rounds if each.launch == 0} for result in results.values()]
+    assert all(each == set(range(len(each))) and len(turns[0]) - len(each) <= 1 for each in turns)
 
-    def turns(results: Mapping[str, CaseResult]) -> list[list[int]]:
-        return sorted(([*dict.fromkeys(each.turn for each in case.rounds)] for case in results.values()), key=len)
 
-    previews = [turns(call.args[0]) for call in progress.preview.call_args_list]
-    first, second, third = (list(range(begin * PREVIEW_TURNS, (begin + 1) * PREVIEW_TURNS)) for begin in range(3))
-    assert previews == [
-        [[], [], [], [], first],
-        [[], [], [], second, first + second],
-        [[], third, third, second + third, first + second + third],
-    ]
-    (one, both) = (call.args[0] for call in progress.show.call_args_list)
-    assert min(turns(one), key=len)[0] == 3 * PREVIEW_TURNS
-    assert len(both["a"].launches) == 2
+def test_first_figures_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a block takes; where there is no block there is nothing to show."""
+    progress = Mock(NullProgress)
+    monkeypatch.setattr("samenet.launch.PREVIEW_SECONDS", 0.0)
+    measured = plan(iterations=4000, rounds=None, launches=1, entry_seconds=0.1)
+    options: dict[str, Any] = {"progress": progress, "assemble": Campaign.results}
+    campaign(measured, entries("a", "b"), **options).run()
+    assert not progress.preview.called
+    assert progress.show.call_count == 1
+
+
+def test_verdicts_have_no_first_figures() -> None:
+    """Nor has a campaign whose rounds are counted."""
+    progress = Mock(NullProgress)
+    options: dict[str, Any] = {"progress": progress, "assemble": Campaign.results}
+    pair = [replace(entry, group="pair") for entry in entries("a", "b")]
+    campaign(plan(rounds=None, entry_seconds=0.1), pair, **options).run()
+    campaign(plan(), entries("a"), **options).run()
+    assert not progress.preview.called
+    assert progress.show.call_count == 2
+
+
+def test_ctrl_c_during_first_figures_leaves_a_campaign_to_continue(tmp_path: Path) -> None:
+    """Which has first figures too, since nothing is compiled."""
+    measured = plan(iterations=4000, rounds=None, launches=1, entry_seconds=0.1)
+    options: dict[str, Any] = {"assemble": Campaign.results}
+    impatient = Mock(NullProgress, preview=Mock(side_effect=KeyboardInterrupt))
+    first = campaign(measured, entries("a", "b"), tmp_path, progress=impatient, **options)
+    first.run()
+    assert (first.interrupted, first.measured_seconds) == (True, 0.0)
+    (path,) = tmp_path.iterdir()
+    patient = Mock(NullProgress)
+    journal = Journal.reopen(path, header(measured))
+    second = Campaign(plan=measured, entries=entries("a", "b"), journal=journal, progress=patient, **options)
+    assert {result.state for result in second.run().values()} <= {State.VALID, State.CONTENDED, State.THROTTLED}
+    assert [len(each) for each in shown(patient)] == [2, 2]
 
 
 def test_a_comparison_of_revisions_measures_many_short_rounds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ print("an error", file=sys.stderr)
 def test_a_fork_is_like_a_process_of_its_own(tmp_path: Path, end: str, code: int) -> None:
     """Arguments, paths, variables, folders, both outputs and the exit code are the same."""
     (tmp_path / "shown.py").write_text(SHOWN + end)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path), "SAMENET_LOCK": "a\nb"}
+    environment = warm.VARIABLES | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path), "SAMENET_LOCK": "a\nb"}
     command = [sys.executable, "-m", "shown", "one", "--two=3"]
     forked, fresh = (warm.run(command, cwd=tmp_path, env=environment, timeout=60, fresh=each) for each in (False, True))
     assert forked.returncode == fresh.returncode == code
@@ -42,9 +41,9 @@ def test_a_fork_is_like_a_process_of_its_own(tmp_path: Path, end: str, code: int
 def test_what_is_read_at_the_start_is_not_passed_to_a_fork(tmp_path: Path, name: str, has_pandas: str) -> None:
     """Such a command gets a process of its own; scikit-learn's variables, which it sets for good, do not matter."""
     (tmp_path / "shown.py").write_text(f"import os, sys; print('pandas' in sys.modules, os.environ[{name!r}])")
-    environment = warm.VARIABLES | {"PYTHONPATH": str(tmp_path), name: "0"}
+    environment = warm.VARIABLES | {"PYTHONPATH": str(tmp_path), name: "7"}
     done = warm.run([sys.executable, "-m", "shown"], cwd=tmp_path, env=environment, timeout=60)
-    assert done.stdout == f"{has_pandas} 0\n"
+    assert done.stdout == f"{has_pandas} 7\n"
 
 
 def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:

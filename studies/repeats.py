@@ -53,22 +53,21 @@ def spread(options: Options) -> None:
     plain: dict[str, list[float]] = defaultdict(list)
     for repeat in range(options.repeats):
         results = laboratory.measure(entries, options.seed + repeat)
-        for case, result in results.items():
-            ratio = stats.paired_ratio(results[baseline].clean_seconds, result.clean_seconds)
-            if ratio and result.state is State.VALID:
-                paired[case].append(ratio.value)
         with TemporaryDirectory(prefix="samenet-study-") as folder:
             medians = PytestRuns(options, folder).plain_medians(names)
-        for case, seconds in medians.items():
-            plain[case].append(medians[baseline] / seconds)
-        last = [
-            f"{case} {values[-1]:.4f} {kind}"
-            for kind, speedups in (("paired", paired), ("plain", plain))
-            for case, values in speedups.items()
-            if case != baseline
-        ]
-        print(f"{repeat + 1:3} {', '.join(last)}", flush=True)
-    for case in sorted(plain.keys() - {baseline}):
+        shown = []
+        for case in sorted(medians.keys() - {baseline}):
+            lost = [each for each in (results[case], results[baseline]) if each.state is not State.VALID]
+            ratio = stats.paired_ratio(results[baseline].clean_seconds, results[case].clean_seconds)
+            if ratio and not lost:
+                paired[case].append(ratio.value)
+                shown.append(f"{case} {ratio.value:.4f} paired")
+            else:
+                shown.append(f"{case} {lost[0].state}: {lost[0].reason}" if lost else f"{case} has no pair")
+            plain[case].append(medians[baseline] / medians[case])
+            shown.append(f"{case} {plain[case][-1]:.4f} plain")
+        print(f"{repeat + 1:3} {', '.join(shown)}", flush=True)
+    for case in sorted(plain):
         print(
             f"{case}: the speedup's standard deviation is {deviation(paired[case])} paired,"
             f" {deviation(plain[case])} plain"

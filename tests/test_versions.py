@@ -31,7 +31,7 @@ from samenet.verdicts import Comparison
 from samenet.versions import Versions, mismatch
 from studies.wheels import Releases
 from tests.support.campaigns import plan
-from tests.support.command_line import PYTEST, records, saved, without_uv
+from tests.support.command_line import PYTEST, records, saved, skip_if_disturbed, without_uv
 from tests.support.saved_runs import case_result
 
 if TYPE_CHECKING:
@@ -377,10 +377,12 @@ def test_a_worker_with_another_version_is_noticed(
 
 
 def measured(bench: Bench, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a small comparison on a quiet machine, save it as ``one``, and return what it printed."""
+    """Run a small comparison on a quiet machine, save it as ``one``, and return what it printed; or skip the test."""
     little = ("--data", str(bench.data), "--iterations", "60", "--budget", "3", "-rs")
     storage = ("--benchmark-storage", str(bench.storage), "--benchmark-save=one")
-    return bench.run_until_quiet([*PYTEST, *little, *storage, *options])
+    result = bench.run_until_quiet([*PYTEST, *little, *storage, *options])
+    skip_if_disturbed(result.stdout)
+    return result
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from samenet.environments import ROOT
 from tests.support import warm
-from tests.support.command_line import PYTEST, TRIES
+from tests.support.command_line import PYTEST, TRIES, disturbed, skip_if_disturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,10 +59,10 @@ class Repository:
         """
         for _ in range(TRIES):
             code, output, comparison = self._against(revision, *options, cases=cases)
-            busy = re.findall(r"(?:contended|throttled): .*", output)
-            if not busy:
-                return code, output, comparison
-        pytest.skip(f"this machine is too busy: {busy[0]}")
+            if not disturbed(output):
+                break
+        skip_if_disturbed(output)
+        return code, output, comparison
 
     def _against(self, revision: str, *options: str, cases: str) -> tuple[int, str, dict[str, Any]]:
         saved = self.folder.parent / "saved.json"

@@ -178,8 +178,7 @@ class VersionComparison(PairedComparison):
         grouped = [replace(entry, group=replace(entry.case, version=None).id) for entry in present]
         references = {each.group: each.label for each in grouped if is_reference(each.case, versions)}
         entries = [
-            each if is_reference(each.case, versions) else replace(each, of=references.get(each.group, ""))
-            for each in grouped
+            each if is_reference(each.case, versions) else replace(each, of=references[each.group]) for each in grouped
         ]
         return cls(versions=versions, gates=settings.gates, steady=settings.tolerance, entries=entries)
 

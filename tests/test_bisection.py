@@ -173,6 +173,7 @@ def test_a_package_has_a_case() -> None:
         default_case("caffe")
 
 
+@pytest.mark.slow
 def test_a_real_search_goes_on_after_it_was_killed(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:
     """Memory, which takes a machine that is hardly disturbed; what was measured before is not measured again."""
     asked = ["bisect", "pacer", "1.4", "2.0", "--case", "pacer-cpu", "--of", "memory", "--change", "10%"]

@@ -298,6 +298,7 @@ def test_equal_labels_of_kinds_are_told_apart(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [True, False], ids=["worker", "fleet"])
 def test_what_is_idle_leaves_the_cpus_alone(*, apart: bool) -> None:
     """A worker takes less than 0.5 % of a CPU, and so does all of Dask on this machine: it is taken from the case."""
@@ -384,6 +385,7 @@ def test_few_hosts_say_little() -> None:
     assert over_hosts({"a": 1.0, "b": 1.0, "c": 1.0, "d": 9.0}).odd == ("d",)
 
 
+@pytest.mark.slow
 def test_simulated_hosts_share_a_sweep(tmp_path: Path) -> None:
     """As a hundred do for docs/evidence.md."""
     ended, _, summary = simulate(tmp_path, 4, 2, 0.5)

@@ -90,6 +90,7 @@ def test_a_scheduler_with_tls_is_reached(tmp_path: Path, small_mnist: Path) -> N
     assert f"cannot start the cluster {address}: " in output
 
 
+@pytest.mark.slow
 def test_a_change_is_judged_on_each_kind(tmp_path: Path, small_mnist: Path) -> None:
     """Twice the products are slower on every host, and the exit code says so."""
     repository = Repository(tmp_path / "repository", small_mnist)

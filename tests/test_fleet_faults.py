@@ -26,7 +26,7 @@ from tests.support.repository import NUMPY, STEP, Repository
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("fleet")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fleet")]
 
 
 def test_unfit_hosts_are_named_and_the_others_measure(tmp_path: Path, small_mnist: Path) -> None:

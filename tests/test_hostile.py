@@ -64,6 +64,7 @@ def test_all_variables_at_once_change_nothing(bench: Bench, tmp_path: Path) -> N
         check(case, IGNORED[0].states[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ALONE, ids=lambda row: row.situation)
 def test_a_situation_has_the_state_that_the_docs_say(row: Situation, bench: Bench, tmp_path: Path) -> None:
     """And the sentence."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hostile", SITUATIONS, ids=lambda hostile: hostile.situation.encode("ascii", "replace").decode()
 )

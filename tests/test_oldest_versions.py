@@ -36,6 +36,7 @@ def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
     return [replace(find_case(case), version=PackageVersion(package, version)) for case in ids]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", OLDEST, indirect=True)
 def test_an_implementation_works_with_its_oldest_version(cases: list[Case], small_mnist: Path) -> None:
     """And does the same work."""

@@ -114,6 +114,7 @@ def test_the_picture_has_bars_where_there_are_intervals() -> None:
     assert picture(cases[:2]) is None
 
 
+@pytest.mark.slow
 def test_releases_are_compared_and_saved_for_the_report(offline: Releases, small_mnist: Path, tmp_path: Path) -> None:
     """What was measured before a kill is saved, and not measured again; each campaign has its picture."""
     out, report = tmp_path / "releases", tmp_path / "report"

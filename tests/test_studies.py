@@ -43,6 +43,7 @@ def study(*arguments: str, data: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
     """Three tenths more are never called the same or faster; each repeat has its line, then the counts follow."""
     planted = ["--case", "numpy", "--names", "numpy", "--percent", "30", "--rounds", "30", "--budget", "3"]
@@ -64,6 +65,7 @@ def test_a_planted_slowdown_is_found_by_both_sides(small_mnist: Path) -> None:
     assert count.endswith(f"; flagged by pytest-benchmark: {flagged}")
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_case_is_measured_against_itself(small_mnist: Path) -> None:
     """Each repeat prints a ratio with its interval; the last line counts the intervals that hold 1.00."""
@@ -76,6 +78,7 @@ def test_a_case_is_measured_against_itself(small_mnist: Path) -> None:
     assert summary.startswith(f"{held} of 2 intervals hold 1.00; their half width is ")
 
 
+@pytest.mark.slow
 def test_speedups_are_measured_both_ways(small_mnist: Path) -> None:
     """A repeat prints every framework's speedup over numpy, interleaved and from the plain suite; then each varies."""
     few = ("--repeats", "2", "--rounds", "5", "--launches", "1", "--names", "numpy", "cpp")

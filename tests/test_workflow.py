@@ -55,6 +55,7 @@ def checkout(tmp_path: Path, small_mnist: Path, monkeypatch: pytest.MonkeyPatch)
     return repository
 
 
+@pytest.mark.slow
 def test_a_pull_request_is_compared_with_its_merge_base(checkout: Repository) -> None:
     """A later commit on main is not what it is measured against; the verdicts are posted as a comment."""
     folder = checkout.folder
@@ -86,6 +87,7 @@ def test_a_pull_request_is_compared_with_its_merge_base(checkout: Repository) ->
     assert (folder / "called").read_text() == called + comment
 
 
+@pytest.mark.slow
 def test_runs_of_main_become_the_history(checkout: Repository, tmp_path: Path) -> None:
     """The first one makes the branch, the second one adds to it; both can be compared from there."""
     for commit in ("a" * 40, "b" * 40):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from impls.lanes import Lane
 from impls.registry import cases, implementations
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT, find_interpreter
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
 
 two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
+
+
+def slow_if_tuned(case: Case) -> Sequence[pytest.MarkDecorator]:
+    """Return the marks of a test that is slow in a tuned lane, and always run in a plain one."""
+    return [pytest.mark.slow] if case.implementation.lane is Lane.TUNED else []
 
 
 def implementation(name: str) -> Implementation:

@@ -115,6 +115,7 @@ def test_a_revision_with_other_pins_is_measured_with_them(repository: Repository
     assert before["versions"]["numpy"] == "2.4.5", output
 
 
+@pytest.mark.slow
 def test_pins_that_cannot_be_installed_are_the_reason(repository: Repository) -> None:
     """With the error of pip or uv, not tox's last line; a second try does not take the half-made environment."""
     repository.edit("tox.ini", "deps = numpy==2.4.6\n", "deps = numpy==99.99\n")

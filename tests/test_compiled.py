@@ -74,6 +74,7 @@ def test_the_loop_of_the_peak_computes_each_of_its_sums(tmp_path: Path) -> None:
         assert library.multiply_and_add(passes, 0.5, 1.0) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "worker", [case for case in CASES if case.id == "theano-cpu"], ids=lambda case: case.id, indirect=True
 )

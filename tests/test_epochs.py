@@ -60,6 +60,7 @@ def stop(process: subprocess.Popen[str], storage: Path, number: signal.Signals, 
     return finish(process)
 
 
+@pytest.mark.slow
 def test_three_kills_change_nothing_but_the_record_of_them(small_mnist: Path, tmp_path: Path) -> None:
     """SIGKILL at three random moments, then to the end: the same weights, bit for bit, and the same curve."""
     whole, broken = (Bench(small_mnist, tmp_path / name) for name in ("whole", "broken"))

@@ -63,6 +63,7 @@ def test_slurm_carries_a_campaign_to_each_node(tmp_path: Path, fleet_repository:
     assert_complete(fleet, output, {"numpy-cpu", "jax-cpu"})
 
 
+@pytest.mark.slow
 def test_a_scheduler_with_tls_is_reached(tmp_path: Path, small_mnist: Path) -> None:
     """With its certificate, and not without; the host makes its environments first."""
     repository = Repository(tmp_path / "repository", small_mnist)

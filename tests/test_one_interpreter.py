@@ -95,6 +95,7 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
     return os.environ | {"TOX_WORK_DIR": str(tmp_path / "no-tox")}
 
 
+@pytest.mark.slow
 def test_its_lanes_pass_parity_without_a_warning(python: Path, tmp_path: Path) -> None:
     """With numpy 2.5 and jax 0.11, which are newer than those that tox installs."""
     command = [str(python), "-W", "error", "-c", PARITY, str(tmp_path)]
@@ -102,6 +103,7 @@ def test_its_lanes_pass_parity_without_a_warning(python: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_its_cases_are_measured(python: Path, small_mnist: Path, tmp_path: Path) -> None:
     """And the case of a framework that it lacks says what to install."""
     options = ["--iterations", "5", "--rounds", "1", "--launches", "1", "--workload", "hidden=33,batch_size=100"]

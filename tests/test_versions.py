@@ -477,6 +477,7 @@ def slow(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
     return tuple(replace(each, wall_seconds=2 * each.wall_seconds) for each in rounds)
 
 
+@pytest.mark.slow
 def test_what_a_release_needs_before_its_first_step_fails_where_it_is_a_gate(
     offline: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:

@@ -13,17 +13,12 @@ from impls.registry import implementations
 from impls.workload import CHOICES, Workload, initial_params
 from samenet.reference import Exact, train
 from tests.support.data import make_split
-from tests.support.workers import CASES, assert_agreement, training
+from tests.support.workers import CASES, assert_agreement, marks_of, training
 
 if TYPE_CHECKING:
     from samenet.workers import Worker
 
-# Each is one expression, in a table whose other entries are always tried.
-SLOW = {"sigmoid", "hard_sigmoid", "hard_tanh", "leaky_relu"}
-NETWORKS = [
-    pytest.param({"activation": name}, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-    for name in CHOICES["activation"]
-] + [pytest.param({"model": "linear"}, id="linear")]
+NETWORKS: list[dict[str, Any]] = [{"activation": name} for name in CHOICES["activation"]] + [{"model": "linear"}]
 SIZES = Workload(inputs=31, hidden=15, batch_size=7, n_pool=3, init="glorot_normal", leak=0.875, learning_rate=0.5)
 ROWS = 100
 KINKS = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
@@ -32,14 +27,17 @@ KINKED = [name for name in CHOICES["activation"] if name not in {"tanh", "sigmoi
 # tests/test_parity.py has the other lanes: numba compiles too long for a test of every network.
 plain_lanes = pytest.mark.parametrize(
     "worker",
-    [case for case in CASES if case.implementation.lane is Lane.PLAIN and case.implementation.name != "pytensor"],
-    ids=lambda case: case.id,
+    [
+        pytest.param(case, id=case.id, marks=marks_of(case))
+        for case in CASES
+        if case.implementation.lane is Lane.PLAIN and case.implementation.name != "pytensor"
+    ],
     indirect=True,
 )
 
 
 @plain_lanes
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: "-".join(network.values()))
 def test_every_network_agrees_with_the_reference(worker: Worker, network: dict[str, Any]) -> None:
     """Losses and weights are within float32's own rounding, with odd sizes, another initialisation and a slope.
 

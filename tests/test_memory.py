@@ -11,7 +11,7 @@ import pytest
 from impls.workload import Workload, initial_params
 from samenet.data import Split
 from tests.support.data import make_split
-from tests.support.workers import CASES, slow_if_tuned
+from tests.support.workers import CASES, marks_of
 
 if TYPE_CHECKING:
     from samenet.workers import Worker
@@ -29,7 +29,7 @@ def images() -> Split:
 
 
 @pytest.mark.parametrize(
-    "worker", [pytest.param(case, id=case.id, marks=slow_if_tuned(case)) for case in CASES], indirect=True
+    "worker", [pytest.param(case, id=case.id, marks=marks_of(case)) for case in CASES], indirect=True
 )
 def test_a_worker_holds_the_images_once(worker: Worker, images: Split) -> None:
     """A pass over them takes at most 1.5 times the memory of the float32 images, besides what two minibatches take."""

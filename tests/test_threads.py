@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from impls.lanes import Lane
 from impls.workload import Workload, initial_params
 from samenet.rounds import watched_run
 from samenet.threads import Activity, ThreadWatch, shortage
 from tests.support.command_line import TRIES, Bench, records
 from tests.support.data import make_split
 from tests.support.kernel import write
-from tests.support.workers import CASES, is_here, live_worker, slow_if_tuned, two_cpus
+from tests.support.workers import CASES, is_here, live_worker, marks_of, two_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 BOOK = Workload()
 # Of a worker on a GPU no threads are watched.
 SHARING = [case for case in CASES if case.implementation.shares_work and not case.device.is_gpu]
-SHARING.sort(key=lambda case: case.implementation.lane is Lane.TUNED)
+SHARING.sort(key=lambda case: len(marks_of(case)))
 PAIRS = [
-    pytest.param(SHARING[first : first + 2], marks=slow_if_tuned(SHARING[first])) for first in range(0, len(SHARING), 2)
+    pytest.param(SHARING[first : first + 2], marks=marks_of(SHARING[first])) for first in range(0, len(SHARING), 2)
 ]
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 BOOK_SIZE = ("--workload", "hidden=500,batch_size=600", "--threads", "2")

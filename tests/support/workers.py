@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from impls.lanes import Lane
 from impls.registry import cases, implementations
 from impls.workload import Workload, initial_params
 from samenet.environments import ROOT, find_interpreter
@@ -29,13 +28,15 @@ if TYPE_CHECKING:
     from samenet.data import Split
 
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
+# What ``tox run -m bench`` measures.
+USUAL = {"numpy", "torch", "jax", "theano", "pytensor"}
 
 two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
 
 
-def slow_if_tuned(case: Case) -> Sequence[pytest.MarkDecorator]:
-    """Return the marks of a test that is slow in a tuned lane, and always run in a plain one."""
-    return [pytest.mark.slow] if case.implementation.lane is Lane.TUNED else []
+def marks_of(case: Case) -> Sequence[pytest.MarkDecorator]:
+    """Return the marks of a test of ``case`` that is repeated for each lane: by day, the usual ones are enough."""
+    return [] if case.implementation.name in USUAL else [pytest.mark.slow]
 
 
 def implementation(name: str) -> Implementation:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DRIFT = 1.1  # the slowest launch over the fastest; on a quiet machine, with twenty blocks in each, they differ by 3 %
 MOST_FILES = 5  # files that a sentence names; tables have them all
 BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}  # as threadpoolctl and as their makers call them
+# Of 2004, without AVX: the kernels that OpenBLAS takes on an x86 processor that is newer than itself.
+FALLBACK = "Prescott"
 
 
 def noise_sentence(floor: NoiseFloor) -> str:
@@ -81,6 +83,16 @@ def reasons(cases: Sequence[CaseResult]) -> list[str]:
     for case in without_number(cases):
         names.setdefault(f"{case.state}: {case.reason}", []).append(case.case)
     return [f"{', '.join(same)} {'are' if same[1:] else 'is'} {reason}" for reason, same in names.items()]
+
+
+def blas_notes(cases: Sequence[CaseResult]) -> list[str]:
+    """Say of each case with a number that its OpenBLAS does not know this processor."""
+    return [
+        f"{case.case} computes with an OpenBLAS ({', '.join(sorted(mistaken))}) that does not know this processor and "
+        f"uses its kernels for {FALLBACK}, without AVX; OPENBLAS_CORETYPE=Haswell selects those for AVX2."
+        for case in valid_cases(cases)
+        if (mistaken := {str(each["version"]) for each in case.thread_pools if each.get("architecture") == FALLBACK})
+    ]
 
 
 def gpu_notes(cases: Sequence[CaseResult]) -> list[str]:

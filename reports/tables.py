@@ -25,7 +25,7 @@ from reports.cases import (
 from reports.document import Column, Role, Row, Table, plain_rows
 from reports.frame import case_frame, curve_frame
 from reports.numbers import UNKNOWN, figure, mebibytes, single
-from reports.sentences import bound_sentence, drift_sentence, gpu_notes, reasons, versions_sentence
+from reports.sentences import blas_notes, bound_sentence, drift_sentence, gpu_notes, reasons, versions_sentence
 from samenet.records import State
 from samenet.speedups import speedup as speedup_over
 from samenet.speedups import valid_cases
@@ -81,7 +81,7 @@ def comparison(
     rows += [Row(described(case), marked=True) for case in without_number(cases)]
     of_bound = filter(None, (bound_sentence(bound, peak), drift_sentence(bound))) if bound else ()
     lost = (f"The peak is not known: {peak.reason}.",) if peak and peak.reason else ()
-    notes = (FOOTNOTE, *of_bound, *lost, *gpu_notes(cases), *reasons(cases))
+    notes = (FOOTNOTE, *of_bound, *lost, *blas_notes(cases), *gpu_notes(cases), *reasons(cases))
     instead = {VERSIONS.name: versions_sentence(cases), STATE.name: ()}  # a row without a number shows its state anyway
     return Table(
         name="comparison",

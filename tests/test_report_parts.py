@@ -173,6 +173,18 @@ def test_the_cpus_and_the_threads_that_worked_are_shown(tmp_path: Path) -> None:
     assert seen == {"numpy-cpu": "2-3", "torch-cpu": "2", "jax-cpu": "unknown"}
 
 
+def test_a_blas_that_does_not_know_the_processor_is_pointed_out(tmp_path: Path) -> None:
+    """As the OpenBLAS in old wheels on a new CPU: its kernels are those of 2004, and the row is not the framework's."""
+    pools = [
+        {"internal_api": "openblas", "num_threads": 2, "version": "0.3.21", "architecture": architecture}
+        for architecture in ("Prescott", "SkylakeX")
+    ]
+    saved = run(record("theano", thread_pools=pools), record(thread_pools=pools[1:]))
+    (section,) = assembled(tmp_path, saved).sections
+    (note,) = [each for each in section.main.notes if "does not know this processor" in each]
+    assert note.startswith("theano-cpu computes with an OpenBLAS (0.3.21) that")
+
+
 def test_phases_that_were_not_measured_are_unknown() -> None:
     """A launch that started next to another one has no phases, and no break-even follows from it."""
     launches = tuple(Launch(launch=number) for number in range(5))

@@ -89,7 +89,8 @@ def blas_notes(cases: Sequence[CaseResult]) -> list[str]:
     """Say of each case with a number that its OpenBLAS does not know this processor."""
     return [
         f"{case.case} computes with an OpenBLAS ({', '.join(sorted(mistaken))}) that does not know this processor and "
-        f"uses its kernels for {FALLBACK}, without AVX; OPENBLAS_CORETYPE=Haswell selects those for AVX2."
+        f"uses its kernels for {FALLBACK}, without AVX; OPENBLAS_CORETYPE=SkylakeX (AVX-512) or Haswell (AVX2) selects "
+        "others."
         for case in valid_cases(cases)
         if (mistaken := {str(each["version"]) for each in case.thread_pools if each.get("architecture") == FALLBACK})
     ]

@@ -11,7 +11,7 @@ import pytest
 from impls.workload import Workload, initial_params
 from samenet.data import Split
 from tests.support.data import make_split
-from tests.support.workers import each_lane
+from tests.support.workers import CASES, marks_of
 
 if TYPE_CHECKING:
     from samenet.workers import Worker
@@ -28,7 +28,9 @@ def images() -> Split:
     return Split(np.tile(few.images, (50, 1)), np.tile(few.labels, 50))
 
 
-@each_lane
+@pytest.mark.parametrize(
+    "worker", [pytest.param(case, id=case.id, marks=marks_of(case)) for case in CASES], indirect=True
+)
 def test_a_worker_holds_the_images_once(worker: Worker, images: Split) -> None:
     """A pass over them takes at most 1.5 times the memory of the float32 images, besides what two minibatches take."""
     if worker.case.device.is_gpu:

@@ -18,7 +18,7 @@ from samenet.machine.cpus import choose_cpus
 from samenet.reference import Exact, Reference, Rounded, error_rate, train
 from samenet.workers import Worker
 from tests.support.data import make_split
-from tests.support.workers import CASES, assert_agreement, each_lane
+from tests.support.workers import CASES, assert_agreement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,6 @@ def test_mistakes_are_noticed_in_every_precision(precision: str) -> None:
         assert not truth.judge(losses, tuple(kept)).verified, list(workload.shapes)[index]
 
 
-@each_lane
 def test_a_run_starts_from_the_initial_weights_or_continues(worker: Worker) -> None:
     """Nothing is left over from an earlier run, and one run or two are the same training: that of the reference.
 

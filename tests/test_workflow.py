@@ -133,3 +133,6 @@ def test_a_pull_request_gets_the_checks_of_ci_run() -> None:
     scripts = " ".join(step.get("run", "") for step in steps("tests"))
     local = (ROOT / ".ci/run").read_text()
     assert all(command in scripts and command in local for command in ("tox run -m tests", "tox run -e lint,types"))
+    conditions = {step["run"]: step["if"] for step in steps("tests") if "if" in step}
+    nightly = "github.event_name {} 'schedule'"
+    assert conditions == {"tox run -m tests": nightly.format("!="), "tox run -m slow": nightly.format("==")}

@@ -39,11 +39,6 @@ def marks_of(case: Case) -> Sequence[pytest.MarkDecorator]:
     return [] if case.implementation.name in USUAL else [pytest.mark.slow]
 
 
-each_lane = pytest.mark.parametrize(
-    "worker", [pytest.param(case, id=case.id, marks=marks_of(case)) for case in CASES], indirect=True
-)
-
-
 def implementation(name: str) -> Implementation:
     """Return the implementation of this name."""
     return next(each for each in implementations() if each.name == name)

@@ -87,13 +87,16 @@ def reasons(cases: Sequence[CaseResult]) -> list[str]:
 
 def blas_notes(cases: Sequence[CaseResult]) -> list[str]:
     """Say of each case with a number that its OpenBLAS does not know this processor."""
-    return [
-        f"{case.case} computes with an OpenBLAS ({', '.join(sorted(mistaken))}) that does not know this processor and "
-        f"uses its kernels for {FALLBACK}, without AVX; OPENBLAS_CORETYPE=SkylakeX (AVX-512) or Haswell (AVX2) selects "
-        "others."
-        for case in valid_cases(cases)
-        if (mistaken := {str(each["version"]) for each in case.thread_pools if each.get("architecture") == FALLBACK})
-    ]
+    notes = []
+    for case in valid_cases(cases):
+        mistaken = [pool for pool in case.thread_pools if pool.get("architecture") == FALLBACK]
+        if found := ", ".join(sorted({str(pool.get("version", UNKNOWN)) for pool in mistaken})):
+            notes.append(
+                f"{case.case} computes with an OpenBLAS ({found}) that does not know this processor and uses its "
+                f"kernels for {FALLBACK}, without AVX; OPENBLAS_CORETYPE=SkylakeX (AVX-512) or Haswell (AVX2) selects "
+                "others."
+            )
+    return notes
 
 
 def gpu_notes(cases: Sequence[CaseResult]) -> list[str]:

@@ -108,7 +108,8 @@ def run_loops(
             lengths.append(length)
             begin += length
     jax.block_until_ready(state)
-    made = zip(jax.device_get(losses), lengths, strict=True)
+    is_gpu = losses[0].devices().pop().platform != "cpu"
+    made = zip(jax.device_get(losses) if is_gpu else map(np.asarray, losses), lengths, strict=True)
     return state, np.concatenate([chunk[:length] for chunk, length in made])
 
 

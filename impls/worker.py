@@ -8,7 +8,7 @@ shape, bytes), see ``pack``. The requests, in the order in which the harness sen
     devices(kind)                                        -> {count, problem}
     build(workload, images, labels, initial, device)     -> {build_seconds, transfer_seconds}
     reset(weights=None)                                  -> None
-    run(steps, first=0)                                  -> {wall_seconds, cpu_seconds, losses}
+    run(steps, first=0, lead_in=0)                       -> {wall_seconds, cpu_seconds, losses}
     params()                                             -> [array]
     thread_pools(text)                                   -> [{...}]
 
@@ -172,17 +172,25 @@ class Service:
         trainer.params()  # waits for the device: the weights can be read only when they have arrived
         gc.collect()
 
-    def run(self, steps: int, first: int = 0) -> dict[str, Any]:
-        """Time ``steps`` updates, starting at minibatch ``first``; nothing but ``Trainer.run`` is timed."""
+    def run(self, steps: int, first: int = 0, lead_in: int = 0) -> dict[str, Any]:
+        """Do ``lead_in`` updates from minibatch ``first`` on, then time ``steps`` more, and return the losses of all.
+
+        Nothing but ``Trainer.run`` is timed.
+        """
         trainer, _ = self._live()
         gc.disable()  # as timeit does: otherwise some rounds would include a collection
         try:
+            losses = [trainer.run(lead_in, first)] if lead_in else []
             cpu_start, start = time.process_time(), time.perf_counter()
-            losses = trainer.run(steps, first)
+            losses.append(trainer.run(steps, first + lead_in))
             end, cpu_end = time.perf_counter(), time.process_time()
         finally:
             gc.enable()
-        return {"wall_seconds": end - start, "cpu_seconds": cpu_end - cpu_start, "losses": pack(losses)}
+        return {
+            "wall_seconds": end - start,
+            "cpu_seconds": cpu_end - cpu_start,
+            "losses": pack(np.concatenate(losses)),
+        }
 
     def params(self) -> list[Packed]:
         """Return the weights after the last ``run``."""

@@ -50,5 +50,6 @@ if __name__ == "__channelexec__":
     channel.send(os.getpid())  # type: ignore[name-defined]  # noqa: F821
     from impls import worker
 
-    channel.send("ready")  # type: ignore[name-defined]  # noqa: F821
+    run = worker.Service.run.__code__
+    channel.send(run.co_varnames[: run.co_argcount])  # type: ignore[name-defined]  # noqa: F821
     worker.serve(channel)  # type: ignore[name-defined]  # noqa: F821

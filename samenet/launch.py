@@ -94,9 +94,7 @@ class LiveLaunch:
         """Time the first block of a round, with whatever weights the worker has."""
         if entry.case.device.is_gpu:
             warm_up(worker)
-        span = self.workers.rounds[entry.label].spans[0]
-        if span.lead_in:
-            worker.advance(span.lead_in, span.first)
+        span, _ = self._ahead(entry, worker, self.workers.rounds[entry.label].spans[0])
         neighbours, ours = self.workers.neighbours.get(entry.case.device), self.workers.on_device(entry.case.device)
         place = {"launch": self.workers.number, "turn": turn, "attempt": 0, "order": order}
         _, timed = time_block(worker, self.plan, span, neighbours=neighbours, ours=ours, **place)
@@ -131,24 +129,34 @@ class LiveLaunch:
                 break
 
     def _lead_in(self, entry: Entry, turn: int, *, is_idle: bool) -> tuple[Span, Float32]:
-        """Bring a worker to where its next block begins to be timed; return the block, and the losses before it.
+        """Bring a worker to its next block; return what is left of the block, and the losses of what is done of it.
 
         A GPU is warmed up if it ``is_idle``, which it is not directly after a block.
         """
-        worker, nothing = self.workers.alive[entry.label], np.empty(0, np.float32)
+        worker = self.workers.alive[entry.label]
         is_gpu = entry.case.device.is_gpu
         if is_gpu and is_idle:  # it is watched once it has the clock that it keeps
             warm_up(worker)
         if self.plan.continues:
             block = self.plan.blocks[turn]
             worker.reset(self.workers.weights(entry))
-            return Span(block.first, 0, block.steps), nothing
+            return Span(block.first, 0, block.steps), np.empty(0, np.float32)
         live = self.workers.rounds[entry.label]
-        span = live.next
-        if is_gpu or not span.first or entry.label not in self._loaded:
+        if is_gpu or not live.next.first or entry.label not in self._loaded:
             worker.reset(live.weights)
             self._loaded.add(entry.label)
-        return span, worker.advance(span.lead_in, span.first).losses if span.lead_in else nothing
+        return self._ahead(entry, worker, live.next)
+
+    def _ahead(self, entry: Entry, worker: Worker, span: Span) -> tuple[Span, Float32]:
+        """Do the lead-in of a block unless its own request has it; return what is left of the block, and the losses.
+
+        On a GPU it comes before the block is watched. Where a worker of an earlier revision does not know lead-ins,
+        what is compared with it is measured in the same way.
+        """
+        has_it = not entry.case.device.is_gpu and all(each.leads_in for each in self.workers.alive.values())
+        if has_it or not span.lead_in:
+            return span, np.empty(0, np.float32)
+        return Span(span.first + span.lead_in, 0, span.steps), worker.advance(span.lead_in, span.first).losses
 
     def _follows(self, entry: Entry, span: Span, losses: Float32) -> bool:
         """Tell whether the losses of a round, which ends with ``losses``, are still those of the reference."""

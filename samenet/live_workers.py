@@ -144,8 +144,12 @@ class LiveWorkers:
             yield count
         together = sorted(filterfalse(self._starts_alone, order), key=self._start_seconds, reverse=True)
         list(pool.map(partial(self._start, alone=False), together))
-        self._choose_bound()
         # Next to another worker's, BLAS threads that wait for each other can take a hundred times as long.
+        for entry in together:
+            if self.is_live(entry):
+                with self.guarded(entry), self.running(entry) as worker:
+                    self._join(entry, worker, Launch(launch=self.number))
+        self._choose_bound()
         self.divide(order)
 
     def divide(self, entries: Sequence[Entry]) -> None:
@@ -165,37 +169,40 @@ class LiveWorkers:
         return sum(next((each.phases for each in reversed(self.seen(entry).launches) if each.phases), (math.inf,)))
 
     def _start(self, entry: Entry, *, alone: bool) -> None:
-        """Start a worker for ``entry`` and check its work."""
-        self.progress.advance(f"launch {self.number + 1}: {entry.label} starts")
-        plan = self.plan
+        """Start a worker for ``entry``, and check its work if it is ``alone``, as no other one starts meanwhile."""
         with self.guarded(entry):
             worker = self._new_worker(entry)
-            watch = Watch(worker.pid, plan.cpus)
-            import_seconds = worker.load_framework()
-            if entry.case.device.is_gpu and entry.role is not Role.FORMER and (reason := worker.missing_device()):
-                # A former revision may not know the question. A device that an earlier launch had was lost.
-                self.lose(entry, State.FAILED if self.seen(entry).launches else State.SKIPPED, reason)
-                worker.kill()
-                return
-            launch = Launch(
-                launch=self.number,
-                cold=self.cold,
-                start_seconds=worker.start_seconds,
-                import_seconds=import_seconds,
-                build_seconds=worker.build(plan.workload, plan.dataset.train, self.initial),
-                first_step_seconds=worker.run(1).wall_seconds,
-                transfer_seconds=worker.transfer_seconds,
-            )
-            undisturbed = not (plan.always_cold and watch.stop().disturbance)
-            # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
-            comparable = alone and undisturbed and (plan.always_cold or not (self.cold and self.seen(entry).launches))
-            self._join(entry, worker, launch if comparable else Launch(launch=self.number))
-            if may_be_shared(entry.case.device):
+            watch = Watch(worker.pid, self.plan.cpus)
+            launch = self._load(entry, worker)
+            if not launch or not alone:
                 worker.pause()
-            else:
+                return
+            disturbed = self.plan.always_cold and watch.stop().disturbance
+            # The caches of a resumed campaign are empty again: its first phases are not those of a later launch.
+            refilled = self.cold and self.seen(entry).launches and not self.plan.always_cold
+            with self.running(entry):  # which stops it, or ends it where it cannot share its device
+                self._join(entry, worker, Launch(launch=self.number) if disturbed or refilled else launch)
                 if self._lacks_blocks(entry):
                     self._divide(entry)
-                worker.kill()
+
+    def _load(self, entry: Entry, worker: Worker) -> Launch | None:
+        """Give ``worker`` its framework, its data and its first step; return the phases, None if it has no device."""
+        self.progress.advance(f"launch {self.number + 1}: {entry.label} starts")
+        import_seconds = worker.load_framework()
+        if entry.case.device.is_gpu and entry.role is not Role.FORMER and (reason := worker.missing_device()):
+            # A former revision may not know the question. A device that an earlier launch had was lost.
+            self.lose(entry, State.FAILED if self.seen(entry).launches else State.SKIPPED, reason)
+            worker.kill()
+            return None
+        return Launch(
+            launch=self.number,
+            cold=self.cold,
+            start_seconds=worker.start_seconds,
+            import_seconds=import_seconds,
+            build_seconds=worker.build(self.plan.workload, self.plan.dataset.train, self.initial),
+            first_step_seconds=worker.run(1).wall_seconds,
+            transfer_seconds=worker.transfer_seconds,
+        )
 
     def _new_worker(self, entry: Entry) -> Worker:
         """Start a process for ``entry``, which is killed at the end of the launch."""
@@ -273,11 +280,10 @@ class LiveWorkers:
                     run = trial(self.alive[entry.label], self.plan)
                     seconds[entry.label] = min(run, seconds.get(entry.label, run))
         best = min(seconds, key=lambda label: seconds[label], default=None)
-        for entry in bounds:
-            if entry.label != best:
-                self.journal.write(Withdrawn(label=entry.label))
-                if entry.label in self.alive:
-                    self.alive[entry.label].kill()
+        for label in (entry.label for entry in bounds if entry.label != best):
+            self.journal.write(Withdrawn(label=label))
+            if label in self.alive:
+                self.alive[label].kill()
 
     def weights(self, entry: Entry) -> Params | None:
         """Return the weights that a training in epochs continues with, or None at its beginning."""

@@ -197,6 +197,7 @@ class Round:
         attempt: 0, or higher where a disturbed block was repeated.
         order: its place among all blocks of the campaign as they were measured, from 0.
         first: how many updates of its round came before, from 0.
+        lead_in: untimed updates directly before them, on the CPU; all below but the worker's clocks includes these.
         steps: timed updates; None in files of samenet 0.1, where a block is a whole round.
         wall_seconds: s, by the worker's clock.
         cpu_seconds: CPU s of all threads of the worker.
@@ -217,6 +218,7 @@ class Round:
     attempt: int = 0
     order: int
     first: int = 0
+    lead_in: int = 0
     steps: int | None = None
     wall_seconds: float
     cpu_seconds: float

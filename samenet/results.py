@@ -176,10 +176,9 @@ class CaseResult(Context):
     @property
     def joules(self) -> float | None:
         """The median energy of a round: of the case's GPU, or else of the processor; None where it is unknown."""
-        blocks = self.clean_rounds
-        energies = [(each.gpu.joules if each.gpu else each.joules, each.steps or self.iterations) for each in blocks]
-        known = [joules * self.iterations / steps for joules, steps in energies if joules]
-        return median(known) if known and len(known) == len(energies) else None
+        blocks = [(each.gpu or each, each.lead_in + (each.steps or self.iterations)) for each in self.clean_rounds]
+        known = [load.joules * self.iterations / steps for load, steps in blocks if load.joules]
+        return median(known) if known and len(known) == len(blocks) else None
 
     @property
     def timed(self) -> Estimate:

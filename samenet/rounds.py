@@ -52,7 +52,7 @@ def time_block(
     ours: Collection[int],
     **place: int,
 ) -> tuple[Run, Round]:
-    """Let ``worker`` do the timed updates of ``span``, and return its answer and what the machine did meanwhile.
+    """Let ``worker`` do the updates of ``span``, and return its answer and what the machine did meanwhile.
 
     ``neighbours`` are those on the worker's GPU, on which the processes ``ours`` are the campaign's; ``place`` is the
     round's launch, turn, attempt and order.
@@ -60,17 +60,17 @@ def time_block(
     Raises:
         WorkerError: the worker failed, or its GPU was lost.
     """
-    first = span.first + span.lead_in
     on_gpu = GpuWatch(neighbours, ours) if neighbours else None
     watch = Watch(worker.pid, plan.cpus)
-    run = worker.advance(span.steps, first)
+    run = worker.advance(span.steps, span.first, lead_in=span.lead_in)
     load, gpu_load = watch.stop(), on_gpu.stop() if on_gpu else None
     if neighbours and (lost := gpu.lost(neighbours.number)):
         raise WorkerError(lost)
     disturbance = moved(worker.pid, plan.cpus) or load.disturbance or (gpu_load.disturbance if gpu_load else None)
     return run, Round(
         **place,
-        first=first,
+        first=span.first + span.lead_in,
+        lead_in=span.lead_in,
         steps=span.steps,
         wall_seconds=run.wall_seconds,
         cpu_seconds=run.cpu_seconds,

@@ -113,7 +113,7 @@ class Worker:
             self._channel = gateway.remote_exec(bootstrap)
             self._channel.send((str(packages(root, folder)), list(cpus), settings, str(self._log)))
             self.pid = int(self._receive("start"))
-            self._receive("start")
+            self.leads_in = "lead_in" in self._receive("start")  # an earlier revision's does not know it
         except (OSError, AssertionError) as error:  # execnet asserts that the new interpreter answered
             self._group.terminate(timeout=1)
             raise WorkerError(
@@ -230,18 +230,20 @@ class Worker:
         # Defaults are not sent: a worker of an earlier revision may not know the argument.
         self._ask("reset", **({} if weights is None else {"weights": [pack(value) for value in weights]}))
 
-    def advance(self, steps: int, first: int) -> Run:
-        """Train ``steps`` updates from minibatch ``first`` on, continuing with the weights that are there.
+    def advance(self, steps: int, first: int, *, lead_in: int = 0) -> Run:
+        """Train ``lead_in`` updates and then ``steps`` timed ones from minibatch ``first`` on, with the weights there.
 
         Raises:
             WorkerError: the worker failed, or a loss is not finite or missing.
         """
         begin = time.perf_counter()
-        reply = self._ask("run", steps=steps, **({"first": first} if first else {}))
+        # Defaults are not sent: a worker of an earlier revision may not know the argument.
+        known = {name: value for name, value in {"first": first, "lead_in": lead_in}.items() if value}
+        reply = self._ask("run", steps=steps, **known)
         harness_seconds = time.perf_counter() - begin
         losses = unpack(reply["losses"])
-        if losses.shape != (steps,):
-            raise WorkerError(f"{self.case.id} returned {losses.shape} losses for {steps} steps")
+        if losses.shape != (lead_in + steps,):
+            raise WorkerError(f"{self.case.id} returned {losses.shape} losses for {lead_in + steps} steps")
         if not np.isfinite(losses).all():
             at = int(np.flatnonzero(~np.isfinite(losses))[0])
             raise WorkerError(f"{self.case.id}: the loss of step {first + at} is {losses[at]}; lower learning_rate")
@@ -278,10 +280,14 @@ class Worker:
 
     def pause(self) -> None:
         """Stop every thread of the process, so that it can take no CPU from the one that is measured."""
-        with contextlib.suppress(ProcessLookupError):  # the next request shows that it is dead
-            os.kill(self.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Continue the process."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process; once it was killed its id may be another's."""
+        with contextlib.suppress(ProcessLookupError):  # the next request shows that it is dead
+            if self.is_alive:
+                os.kill(self.pid, number)

@@ -37,7 +37,7 @@ class Study(NamedTuple):
 STUDIES = {
     "same": Study(same, 50, 5, 4),
     "spread": Study(spread, 50, 5, 4),
-    "blocks": Study(blocks, 60, 10, 5),
+    "blocks": Study(blocks, 20, 250, 1),
     # Rounds of the plain side: more than the second's worth that pytest-benchmark measures by default. Launches of the
     # calibration: the ratios of two differ by 1 %.
     "against": Study(against, 5, 100, 16),

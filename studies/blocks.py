@@ -1,9 +1,11 @@
-"""Blocks against whole rounds: whether a step takes as long in interleaved blocks as in one uninterrupted run."""
+"""Blocks against long runs: whether a step takes as long in interleaved blocks as in an uninterrupted run."""
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -11,45 +13,40 @@ from typing import TYPE_CHECKING
 from impls.workload import initial_params
 from samenet import data
 from samenet.environments import ROOT
-from samenet.live_round import spans
+from samenet.live_round import LEAD_IN_STEPS
 from samenet.machine.cpus import choose_cpus
 from samenet.machine.lock import only_campaign
-from samenet.rounds import BLOCK_SECONDS
+from samenet.rounds import block_steps
 from samenet.stats import paired_ratio
 from samenet.workers import Worker
 from studies.laboratory import enter
 
 if TYPE_CHECKING:
-    from samenet.live_round import Span
     from samenet.plan import Entry, Plan
     from studies.options import Options
 
-Seconds = dict[tuple[int, int], float]
+WARM_STEPS = 20
 
 
 def blocks(options: Options) -> None:
-    """Measure each implementation in whole rounds and in blocks, by turns: what is their ratio?"""
+    """Time blocks like a campaign's, and runs of many steps, of all implementations by turns: what is their ratio?"""
     entries, settings = [enter(name) for name in options.names], options.settings
     (plan,) = settings.protocol.plans(settings, data.load(settings.data), choose_cpus(settings.threads))
-    whole: dict[str, Seconds] = {entry.label: {} for entry in entries}
-    parts: dict[str, Seconds] = {entry.label: {} for entry in entries}
+    seconds: dict[tuple[str, bool], dict[tuple[int, int], float]] = defaultdict(dict)
     with only_campaign():
         for launch in range(options.launches):
             with TemporaryDirectory(prefix="samenet-study-") as folder, ExitStack() as stack:
                 workers = {entry.label: stack.enter_context(start(entry, plan, Path(folder))) for entry in entries}
-                divided = {label: divide(worker, options.iterations) for label, worker in workers.items()}
+                steps = {label: pace(worker, plan) for label, worker in workers.items()}
+                runs = list(product(workers, (True, False)))
                 for turn in range(options.rounds):
-                    for label, worker in workers.items():
-                        worker.resume()
-                        whole[label][launch, turn] = worker.run(options.iterations).wall_seconds / options.iterations
-                        worker.reset()
-                        worker.pause()
-                    for label, step in interleave(workers, divided).items():
-                        parts[label][launch, turn] = step
-    for label, seconds in whole.items():
-        ratio = paired_ratio(parts[label], seconds)
+                    for label, is_block in random.sample(runs, len(runs)):
+                        count = steps[label] if is_block else options.iterations
+                        seconds[label, is_block][launch, turn] = step_seconds(workers[label], count)
+    for entry in entries:
+        ratio = paired_ratio(seconds[entry.label, True], seconds[entry.label, False])
         times = ratio.text() if ratio else "unknown"
-        print(f"{label}: a step in blocks takes {times} times as long as in a whole round")
+        print(f"{entry.label}: a step in blocks takes {times} times as long as in runs of {options.iterations:,}")
 
 
 def start(entry: Entry, plan: Plan, folder: Path) -> Worker:
@@ -57,32 +54,22 @@ def start(entry: Entry, plan: Plan, folder: Path) -> Worker:
     worker = Worker(entry.case, entry.python, ROOT, cpus=plan.cpus, folder=folder)
     worker.load_framework()
     worker.build(plan.workload, plan.dataset.train, initial_params(plan.workload))
-    worker.run(plan.iterations)
+    worker.run(WARM_STEPS)
     worker.pause()
     return worker
 
 
-def divide(worker: Worker, iterations: int) -> list[Span]:
-    """Return the blocks of a round, as a campaign would make them."""
+def pace(worker: Worker, plan: Plan) -> int:
+    """Return how many steps a block of a campaign would time."""
     worker.resume()
-    step_seconds = worker.run(iterations).wall_seconds / iterations
-    worker.reset()
+    steps = block_steps(worker, plan)
     worker.pause()
-    return spans(iterations, max(1, round(BLOCK_SECONDS / step_seconds)))
+    return steps
 
 
-def interleave(workers: dict[str, Worker], divided: dict[str, list[Span]]) -> dict[str, float]:
-    """Let all workers do one round in blocks by turns, and return their seconds for a timed step."""
-    left = {label: list(made) for label, made in divided.items()}
-    seconds, steps = dict.fromkeys(workers, 0.0), dict.fromkeys(workers, 0)
-    while labels := [label for label, made in left.items() if made]:
-        random.shuffle(labels)
-        for label in labels:
-            worker, span = workers[label], left[label].pop(0)
-            worker.resume()
-            if span.lead_in:
-                worker.advance(span.lead_in, span.first)
-            seconds[label] += worker.advance(span.steps, span.first + span.lead_in).wall_seconds
-            steps[label] += span.steps
-            worker.pause()
-    return {label: seconds[label] / steps[label] for label in workers}
+def step_seconds(worker: Worker, steps: int) -> float:
+    """Return how long each of ``steps`` takes after a lead-in, as in a campaign's blocks."""
+    worker.resume()
+    run = worker.advance(steps, 0, lead_in=LEAD_IN_STEPS)
+    worker.pause()
+    return run.wall_seconds / steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -74,6 +75,18 @@ def test_a_step_that_skips_work_is_caught_by_parity(repository: Repository) -> N
     (wrong,) = comparison["verdicts"]
     assert wrong["word"] == "unverified"
     assert "b1 is off by 1 " in wrong["reason"]
+
+
+def test_a_worker_that_knows_no_lead_in_is_measured_and_so_is_its_pair(repository: Repository) -> None:
+    """As in 0.2.0: the lead-in is a request of its own, on both sides."""
+    repository.edit("impls/worker.py", "first: int = 0, lead_in: int = 0)", "first: int = 0)")
+    repository.edit("impls/worker.py", "if lead_in else []", "if (lead_in := 0) else []")
+    repository.commit()
+    repository.git("checkout", "--quiet", "HEAD~", "--", "impls")
+    code, output, comparison = repository.against("HEAD", "--tolerance", "20")
+    assert code == 0, output
+    (former,), (now,) = comparison["before"], json.loads(repository.saved.read_text())["benchmarks"]
+    assert {block["lead_in"] for side in (former, now["extra_info"]) for block in side["rounds"]} == {0}
 
 
 def test_cases_that_only_one_side_has_are_new_and_removed(repository: Repository) -> None:

@@ -196,6 +196,7 @@ def test_a_round_continues_in_the_next_launch() -> None:
     result = campaign(split, entries("a")).run()["a"]
     blocks = [(each.first, each.steps) for each in result.rounds]
     assert {each.launch for each in result.rounds} == {0, 1}
+    assert {each.lead_in for each in result.rounds} == {LEAD_IN_STEPS}  # asked for with the block
     for (first, steps), (following, _) in pairwise(blocks):
         end = first + (steps or 0)
         assert following == LEAD_IN_STEPS + (0 if end == 4000 else end)

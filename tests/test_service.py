@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from impls.interface import Batches, Trainer
 from impls.lanes import Device
-from impls.worker import RequestError, Service, pack, serve
+from impls.worker import RequestError, Service, pack, serve, unpack
 from tests.support.data import make_split
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ class Recorder(Trainer):
         calls.append(("load", len(params)))
 
     def run(self, steps: int, first: int = 0) -> Float32:
-        """Note the range."""
+        """Note the range; its first update takes a tenth of a second."""
         calls.append(("run", steps, first))
-        return np.zeros(steps, np.float32)
+        time.sleep(0.1 * (not first))
+        return np.arange(first, first + steps, dtype=np.float32)
 
     def params(self) -> Params:
         """Return no weights."""
@@ -107,6 +109,14 @@ def test_requests_of_an_earlier_harness_are_understood() -> None:
     """It sends neither weights nor a first minibatch."""
     answer(LOAD, build("cpu"), ("reset", {}), ("run", {"steps": 3}))
     assert calls[2:] == [("load", 0), ("run", 3, 0)]
+
+
+def test_a_lead_in_is_done_and_not_timed() -> None:
+    """The losses are those of all updates, in their order."""
+    *_, reply = answer(LOAD, build("cpu"), ("run", {"steps": 3, "lead_in": 2}))
+    assert calls[2:] == [("run", 2, 0), ("run", 3, 2)]
+    assert unpack(reply["losses"]).tolist() == [0, 1, 2, 3, 4]
+    assert reply["wall_seconds"] < 0.1
 
 
 @pytest.mark.parametrize("name", ["__init__", "_live", "__class__", "stop"])

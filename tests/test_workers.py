@@ -114,6 +114,8 @@ def test_a_paused_worker_takes_no_cpu_and_goes_on_afterwards(ready: Worker) -> N
     """While it is paused not one tick is added; then it answers."""
     ready.pause()
     process = psutil.Process(ready.pid)
+    while process.status() != psutil.STATUS_STOPPED:  # each thread stops when it next returns from the kernel
+        time.sleep(0.01)
     before = process.cpu_times()
     time.sleep(0.5)
     assert process.status() == psutil.STATUS_STOPPED

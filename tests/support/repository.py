@@ -26,7 +26,7 @@ class Repository:
 
     def __init__(self, folder: Path, data: Path) -> None:
         """Copy the tree to ``folder`` and commit it; runs take their images from ``data``."""
-        self.folder, self.data = folder, data
+        self.folder, self.data, self.saved = folder, data, folder.parent / "saved.json"
         # .gitignore is part of the tree, and bytecode saves each process a second; what has a suffix is being written.
         ignored = shutil.ignore_patterns(".[!g]*", ".git", "*.pyc.*")
         shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
@@ -65,12 +65,11 @@ class Repository:
         return code, output, comparison
 
     def _against(self, revision: str, *options: str, cases: str) -> tuple[int, str, dict[str, Any]]:
-        saved = self.folder.parent / "saved.json"
         command = [*PYTEST, "-k", cases]
         command += ["--against", revision, "--data", str(self.data), "--workload", "hidden=100,batch_size=200"]
-        command += ["--iterations", "60", "--budget", "3", f"--benchmark-json={saved}", *options]
+        command += ["--iterations", "60", "--budget", "3", f"--benchmark-json={self.saved}", *options]
         environment = os.environ | {"TOX_WORK_DIR": os.environ.get("TOX_WORK_DIR", str(ROOT / ".tox"))}
         done = warm.run(command, cwd=self.folder, env=environment, timeout=300)
-        content = saved.read_text() if saved.exists() else ""
+        content = self.saved.read_text() if self.saved.exists() else ""
         comparison = json.loads(content)["samenet"]["against"] if content else {}
         return done.returncode, done.stdout + done.stderr, comparison

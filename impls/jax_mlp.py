@@ -111,12 +111,17 @@ def place_minibatches(data: Batches, device: Device) -> Batches:
     return Batches(images, labels, data.batch_size)
 
 
+def is_on_cpu(array: jax.Array) -> bool:
+    """Return whether the host can read ``array`` where it is; from a GPU it has to be copied."""
+    return bool(array.devices().pop().platform == "cpu")
+
+
 stack = jax.jit(jnp.stack)
 
 
 def fetch(losses: list[jax.Array]) -> Float32:
     """Return ``losses`` in host memory; from a GPU in stacks, since copying one takes as long as copying many."""
-    if losses[0].devices().pop().platform == "cpu":  # where a view takes less time than any copy
+    if is_on_cpu(losses[0]):
         return np.array([np.asarray(loss) for loss in losses])
     # The last loss fills the last stack: for each other length jit would compile once more.
     filled = losses + losses[-1:] * (-len(losses) % STACKED)

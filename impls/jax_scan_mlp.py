@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from impls.jax_lanes import LENGTHS
-from impls.jax_mlp import PRECISIONS, JaxBase, find_device, log_probabilities
+from impls.jax_mlp import PRECISIONS, JaxBase, find_device, is_on_cpu, log_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +82,7 @@ def compile_loops(loop: Callable[..., Any], state: Any, images: jax.Array, label
     On the CPU one loop has every length.
     """
     longest, *_ = LENGTHS
-    if images.devices().pop().platform == "cpu":
+    if is_on_cpu(images):
         compiled = jax.jit(loop, donate_argnums=1).lower(longest, state, 0, images, labels).compile()
         return {length: partial(compiled, length) for length in range(longest, 0, -1)}
     fixed = of_fixed_length(loop)
@@ -108,8 +108,7 @@ def run_loops(
             lengths.append(length)
             begin += length
     jax.block_until_ready(state)
-    is_gpu = losses[0].devices().pop().platform != "cpu"
-    made = zip(jax.device_get(losses) if is_gpu else map(np.asarray, losses), lengths, strict=True)
+    made = zip(map(np.asarray, losses) if is_on_cpu(losses[0]) else jax.device_get(losses), lengths, strict=True)
     return state, np.concatenate([chunk[:length] for chunk, length in made])
 
 

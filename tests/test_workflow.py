@@ -134,5 +134,8 @@ def test_a_pull_request_gets_the_checks_of_ci_run() -> None:
     local = (ROOT / ".ci/run").read_text()
     assert all(command in scripts and command in local for command in ("tox run -m tests", "tox run -e lint,types"))
     conditions = {step["run"]: step["if"] for step in steps("tests") if "if" in step}
-    nightly = "github.event_name {} 'schedule'"
-    assert conditions == {"tox run -m tests": nightly.format("!="), "tox run -m slow": nightly.format("==")}
+    when = "github.event_name == '{}' || github.event_name == '{}'"
+    day, night = when.format("push", "pull_request"), when.format("schedule", "workflow_dispatch")
+    assert conditions == {"tox run -m tests": day, "tox run -m slow": night}
+    assert WORKFLOWS["tests"]["jobs"]["lint"]["if"] == day
+    assert WORKFLOWS["tests"][True].keys() == {"push", "pull_request", "schedule", "workflow_dispatch"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from samenet.data import Split
 
 CASES = [case for case in cases() if not (case.unsupported(Workload()) or is_absent(case.device))]
-# What ``tox run -m bench`` measures.
-USUAL = {"numpy", "torch", "jax", "theano", "pytensor"}
+# The environments, and so the implementations, of ``tox run -m bench``.
+(_label,) = re.findall("^ +bench = (.*), bench$", (ROOT / "tox.ini").read_text(), re.MULTILINE)
+USUAL = set(_label.split(", "))
 
 two_cpus = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
 

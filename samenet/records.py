@@ -197,7 +197,9 @@ class Round:
         attempt: 0, or higher where a disturbed block was repeated.
         order: its place among all blocks of the campaign as they were measured, from 0.
         first: how many updates of its round came before, from 0.
-        lead_in: untimed updates directly before them, on the CPU; all below but the worker's clocks includes these.
+        lead_in: untimed updates directly before the timed ones, in the same request; ``wall_seconds`` and
+            ``cpu_seconds`` leave them out, and all figures of the machine include them. 0 on a GPU, where the lead-in
+            is a request of its own, and in files of samenet 0.2.
         steps: timed updates; None in files of samenet 0.1, where a block is a whole round.
         wall_seconds: s, by the worker's clock.
         cpu_seconds: CPU s of all threads of the worker.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +20,12 @@ pytestmark = pytest.mark.xdist_group("fleet")
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Return the exit code of a command and what it has printed."""
-    output, _ = process.communicate(timeout=120)
+    """Return the exit code of a command and what it has printed; one that takes two minutes is killed."""
+    end = Timer(120, process.kill)
+    end.start()
+    with process:
+        output, _ = process.communicate()
+    end.cancel()
     return process.returncode, output
 
 
